@@ -1,0 +1,70 @@
+/* ipv4.h - the IPv4 header (RFC 791, RFC 1122 section 3.2.1). */
+#ifndef C10M_WIRE_IPV4_H
+#define C10M_WIRE_IPV4_H
+
+#include "obs/counters.h"
+#include "wire/checksum.h"
+
+#define IPV4_HEADER_BYTES 20
+#define IP_PROTOCOL_ICMP  1
+#define IP_PROTOCOL_TCP   6
+#define IP_PROTOCOL_UDP   17
+
+#define IPV4_DF 0x4000
+#define IPV4_MF 0x2000
+
+#define IP_ECN_MASK 3
+#define IP_ECN_CE   3
+
+struct ipv4_header {
+	uint32_t source, destination; /* host order */
+	uint16_t total_bytes;
+	uint16_t id;
+	uint16_t flags;               /* IPV4_DF, IPV4_MF */
+	uint16_t fragment_offset;     /* bytes */
+	uint8_t header_bytes;         /* 20 to 60 */
+	uint8_t tos, ttl, protocol;
+};
+
+/* Checks version, lengths, checksum and that the source can be a host (RFC 1122 3.2.1.3:
+ * not broadcast 255.255.255.255, multicast, class E, 0/8, 127/8). Bytes behind total_bytes are link padding.
+ * Fragments parse well; the caller decides. */
+enum drop_reason ipv4_parse(const uint8_t *at, size_t bytes, struct ipv4_header *header);
+
+/* Writes IPV4_HEADER_BYTES, checksum included; header_bytes of the struct is ignored. */
+PURE_INLINE void ipv4_emit(uint8_t *at, const struct ipv4_header *header)
+{
+	const uint32_t words[5] = {
+		NET32(0x45000000u | (uint32_t)header->tos << 16 | header->total_bytes),
+		NET32((uint32_t)header->id << 16 | header->flags | header->fragment_offset / 8u),
+		NET32((uint32_t)header->ttl << 24 | (uint32_t)header->protocol << 16),
+		NET32(header->source),
+		NET32(header->destination),
+	};
+	uint64_t sum = (uint64_t)words[0] + words[1] + words[2] + words[3] + words[4];
+	uint16_t check = csum_finish(csum_fold64(sum));
+
+	memcpy(at, words, sizeof(words));
+	memcpy(at + 10, &check, 2);
+}
+
+PURE_INLINE bool ipv4_is_multicast(uint32_t address)
+{
+	return address >> 28 == 0xe;
+}
+
+/* May name one host on a network: not 0/8, 127/8, multicast, class E or broadcast. */
+PURE_INLINE bool ipv4_is_unicast(uint32_t address)
+{
+	uint32_t net = address >> 24;
+
+	return net != 0 && net != 127 && net < 224;
+}
+
+/* "10.0.0.1" and "10.0.0.1/24"; false when the text is anything else. */
+bool ipv4_from_text(const char *text, uint32_t *address);
+bool ipv4_prefix_from_text(const char *text, uint32_t *address, unsigned *prefix_bits);
+#define IPV4_TEXT_BYTES 16
+const char *ipv4_to_text(uint32_t address, char text[IPV4_TEXT_BYTES]);
+
+#endif
