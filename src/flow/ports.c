@@ -1,0 +1,92 @@
+/* ports.c - choice of an ephemeral port.
+ * In: sock (connect), listeners (exclude, admit).  Out: a free local port.
+ * Owns: the counters and the set of excluded ports. */
+#include "flow/ports.h"
+
+#include <errno.h>
+#include <string.h>
+
+/* The range is 1008 rows of 64 ports. Row numbers advance by a step that has no factor in
+ * common with 1008 and lies near 1008 over the golden ratio: all rows are visited
+ * once, and neighbours in time are far apart. */
+#define PORTS_ROW      64u
+#define PORTS_ROW_STEP 625u
+
+_Static_assert(PORTS_COUNT == 1008 * PORTS_ROW, "whole rows");
+_Static_assert(PORTS_ROW_STEP % 2 != 0 && PORTS_ROW_STEP % 3 != 0 && PORTS_ROW_STEP % 7 != 0,
+	       "1008 = 2^4 * 3^2 * 7");
+
+void ports_init(struct ports *ports, const struct siphash_key *key)
+{
+	memset(ports->excluded, 0, sizeof(ports->excluded));
+	ports->key = *key;
+	/* RFC 6056 asks for unpredictable initial counters. The length byte 8 keeps these inputs apart
+	 * from those of ports_hash. */
+	for (uint64_t i = 0; i < PORTS_COUNTERS; i++)
+		ports->counters[i] = (uint32_t)siphash_words(key, &i, 1, (uint64_t)8 << 56, 2, 4) %
+				     PORTS_COUNT;
+}
+
+static uint64_t *excluded_word(struct ports *ports, uint32_t place)
+{
+	return &ports->excluded[place / 64];
+}
+
+void ports_exclude(struct ports *ports, uint16_t port)
+{
+	uint32_t place = port - PORTS_FIRST;
+
+	if (port >= PORTS_FIRST)
+		*excluded_word(ports, place) |= 1ull << place % 64;
+}
+
+void ports_admit(struct ports *ports, uint16_t port)
+{
+	uint32_t place = port - PORTS_FIRST;
+
+	if (port >= PORTS_FIRST)
+		*excluded_word(ports, place) &= ~(1ull << place % 64);
+}
+
+/* SipHash-2-4, since the ports that follow from it are seen on the wire. Different bits of one
+ * output serve as the two functions that the RFC keys separately. */
+static uint64_t ports_hash(const struct ports *ports, const struct tuple4 *tuple)
+{
+	uint64_t ips = (uint64_t)tuple->local_ip | (uint64_t)tuple->remote_ip << 32;
+
+	return siphash_words(&ports->key, &ips, 1, tuple->remote_port | (uint64_t)10 << 56, 2, 4);
+}
+
+static bool port_usable(struct ports *ports, const struct ports_query *query, uint32_t place,
+			struct tuple4 *tuple)
+{
+	if (*excluded_word(ports, place) >> place % 64 & 1)
+		return false;
+	tuple->local_port = (uint16_t)(PORTS_FIRST + place);
+	if (query->lands_here && !query->lands_here(query->context, tuple))
+		return false;
+	return query->is_free(query->context, tuple);
+}
+
+int ports_choose(struct ports *ports, const struct ports_query *query, struct tuple4 *tuple)
+{
+	uint64_t hash = ports_hash(ports, tuple);
+	uint32_t *counter = &ports->counters[(hash >> 32) % PORTS_COUNTERS];
+	uint32_t start = (uint32_t)hash % PORTS_COUNT + *counter;
+	uint32_t tries = MIN_OF(query->tries_max, PORTS_COUNT), next_row;
+
+	for (uint32_t i = 0; i < tries; i++) {
+		uint32_t ahead = i / PORTS_ROW * (PORTS_ROW * PORTS_ROW_STEP) + i % PORTS_ROW;
+
+		if (port_usable(ports, query, (start + ahead) % PORTS_COUNT, tuple)) {
+			*counter = (*counter + ahead + 1) % PORTS_COUNT;
+			return 0;
+		}
+	}
+	if (tries == PORTS_COUNT)
+		return -EADDRNOTAVAIL;
+	/* Where the next row of this search would begin. */
+	next_row = (tries + PORTS_ROW - 1) / PORTS_ROW;
+	*counter = (*counter + next_row * (PORTS_ROW * PORTS_ROW_STEP)) % PORTS_COUNT;
+	return -EAGAIN;
+}
