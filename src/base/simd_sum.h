@@ -1,9 +1,9 @@
 /* simd_sum.h - sums of 32-bit words, and copies that sum on the way.
  *
  * Vectors of 16 bytes in the compiler's own notation: SSE2 on x86-64, NEON on
- * aarch64, and plain 64-bit code where a machine has no vectors.  32-byte vectors
- * behind a run-time check were measured (bench/wire.c): they save 6 ns of 22 on
- * 1460 bytes and nothing on 64, which does not pay for a second code path. */
+ * aarch64, and plain 64-bit code where a machine has no vectors.  Vectors of 32 bytes
+ * behind a run-time check were measured: on 1460 bytes they save 6 ns of 22 for a sum
+ * and 12 of 30 for a copy, on 64 bytes nothing. That does not pay for two code paths. */
 #ifndef C10M_BASE_SIMD_SUM_H
 #define C10M_BASE_SIMD_SUM_H
 

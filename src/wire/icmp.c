@@ -66,7 +66,8 @@ uint32_t icmp_next_mtu(const struct icmp_message *message, const struct icmp_quo
 	return IPV4_MTU_MIN;
 }
 
-uint32_t icmp_emit(uint8_t *at, uint8_t type, uint8_t code, uint32_t rest, const uint8_t *body, uint32_t body_bytes)
+uint32_t icmp_emit(uint8_t *at, uint8_t type, uint8_t code, uint32_t rest, const uint8_t *body,
+		   uint32_t body_bytes)
 {
 	uint16_t check;
 	uint32_t sum;

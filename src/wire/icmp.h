@@ -4,14 +4,14 @@
 
 #include "obs/counters.h"
 
-#define ICMP_HEADER_BYTES       8
-#define ICMP_ECHO_REPLY         0
-#define ICMP_UNREACHABLE        3
-#define ICMP_SOURCE_QUENCH      4
-#define ICMP_REDIRECT           5
-#define ICMP_ECHO_REQUEST       8
-#define ICMP_TIME_EXCEEDED      11
-#define ICMP_PARAMETER_PROBLEM  12
+#define ICMP_HEADER_BYTES      8
+#define ICMP_ECHO_REPLY        0
+#define ICMP_UNREACHABLE       3
+#define ICMP_SOURCE_QUENCH     4
+#define ICMP_REDIRECT          5
+#define ICMP_ECHO_REQUEST      8
+#define ICMP_TIME_EXCEEDED     11
+#define ICMP_PARAMETER_PROBLEM 12
 
 #define ICMP_CODE_NET_UNREACHABLE      0
 #define ICMP_CODE_HOST_UNREACHABLE     1
@@ -22,8 +22,8 @@
 
 struct icmp_message {
 	uint8_t type, code;
-	uint32_t rest;            /* the second word, host order */
-	const uint8_t *body;      /* behind the 8-byte header */
+	uint32_t rest;       /* the second word, host order */
+	const uint8_t *body; /* behind the 8-byte header */
 	uint32_t body_bytes;
 };
 
@@ -32,8 +32,8 @@ struct icmp_quote {
 	uint32_t source, destination; /* of the quoted packet: source is us */
 	uint8_t protocol;
 	uint16_t source_port, destination_port;
-	uint32_t seq;                 /* TCP sequence number */
-	uint16_t total_bytes;         /* of the quoted packet (for old routers that give no MTU) */
+	uint32_t seq;         /* TCP sequence number */
+	uint16_t total_bytes; /* of the quoted packet (for old routers that give no MTU) */
 	uint8_t header_bytes;
 };
 
@@ -45,6 +45,7 @@ enum drop_reason icmp_parse_quote(const struct icmp_message *message, struct icm
 /* Next-hop MTU of a "fragmentation needed" (RFC 1191), from the plateau table when the router gave none. */
 uint32_t icmp_next_mtu(const struct icmp_message *message, const struct icmp_quote *quote);
 /* Writes header and body with checksum; returns the bytes written. */
-uint32_t icmp_emit(uint8_t *at, uint8_t type, uint8_t code, uint32_t rest, const uint8_t *body, uint32_t body_bytes);
+uint32_t icmp_emit(uint8_t *at, uint8_t type, uint8_t code, uint32_t rest, const uint8_t *body,
+		   uint32_t body_bytes);
 
 #endif

@@ -20,9 +20,9 @@ struct ipv4_header {
 	uint32_t source, destination; /* host order */
 	uint16_t total_bytes;
 	uint16_t id;
-	uint16_t flags;               /* IPV4_DF, IPV4_MF */
-	uint16_t fragment_offset;     /* bytes */
-	uint8_t header_bytes;         /* 20 to 60 */
+	uint16_t flags;           /* IPV4_DF, IPV4_MF */
+	uint16_t fragment_offset; /* bytes */
+	uint8_t header_bytes;     /* 20 to 60 */
 	uint8_t tos, ttl, protocol;
 };
 

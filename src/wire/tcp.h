@@ -28,12 +28,12 @@
 struct tcp_segment {
 	uint32_t seq, ack;
 	uint16_t source_port, destination_port;
-	uint16_t window;         /* as on the wire, not scaled */
+	uint16_t window; /* as on the wire, not scaled */
 	uint16_t urgent;
 	uint8_t flags;
-	uint8_t options;         /* which of the following are there; the others are 0 */
-	uint8_t wscale;          /* as received; more than 14 counts as 14 (RFC 7323 2.3) */
-	uint8_t sack_blocks;     /* at sack, 8 bytes each, network order */
+	uint8_t options;     /* which of the following are there; the others are 0 */
+	uint8_t wscale;      /* as received; more than 14 counts as 14 (RFC 7323 2.3) */
+	uint8_t sack_blocks; /* at sack, 8 bytes each, network order */
 	uint16_t mss;
 	uint16_t header_bytes;
 	uint32_t ts_val, ts_ecr;
