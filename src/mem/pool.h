@@ -1,0 +1,72 @@
+/* pool.h - fixed-size objects in one piece of arena, owned by one core.
+ *
+ * Objects are named by a 32-bit index. The free ones lie on a stack of indices
+ * beside the objects, so that taking one touches no cold memory, and those never
+ * taken are not even touched at start.
+ * Invariant: free_count + live == fresh <= capacity (objects below `fresh` have
+ * been taken at least once). */
+#ifndef C10M_MEM_POOL_H
+#define C10M_MEM_POOL_H
+
+#include "base/check.h"
+
+#define POOL_NONE UINT32_MAX
+
+struct pool {
+	uint8_t *objects;
+	uint32_t *free_stack;
+	uint32_t stride;     /* bytes from one object to the next */
+	uint32_t capacity;   /* objects */
+	uint32_t fresh;      /* objects that were ever taken */
+	uint32_t free_count; /* indices on free_stack */
+	uint64_t exhausted;  /* times pool_take found nothing */
+};
+
+/* Bytes of arena that pool_init will use; stride is a multiple of 8. */
+size_t pool_bytes(uint32_t capacity, uint32_t stride);
+/* memory: cache-line aligned, pool_bytes long; it need not be zero. */
+void pool_init(struct pool *pool, void *memory, uint32_t capacity, uint32_t stride);
+
+PURE_INLINE void *pool_at(const struct pool *pool, uint32_t index)
+{
+	CHECK(index < pool->capacity);
+	return pool->objects + (size_t)index * pool->stride;
+}
+
+PURE_INLINE uint32_t pool_live(const struct pool *pool)
+{
+	return pool->fresh - pool->free_count;
+}
+
+PURE_INLINE uint32_t pool_room(const struct pool *pool)
+{
+	return pool->capacity - pool_live(pool);
+}
+
+/* POOL_NONE when it is empty. The object's content is undefined. */
+PURE_INLINE uint32_t pool_take(struct pool *pool)
+{
+	if (likely(pool->free_count > 0)) {
+		uint32_t index = pool->free_stack[--pool->free_count];
+
+		if (pool->free_count > 4)
+			PREFETCH_WRITE(pool->objects + (size_t)pool->free_stack[pool->free_count - 4] * pool->stride);
+		return index;
+	}
+	if (likely(pool->fresh < pool->capacity))
+		return pool->fresh++;
+	pool->exhausted++;
+	return POOL_NONE;
+}
+
+PURE_INLINE void pool_give(struct pool *pool, uint32_t index)
+{
+	CHECK(index < pool->fresh && pool->free_count < pool->fresh);
+	pool->free_stack[pool->free_count++] = index;
+}
+
+/* Rebuilds the free stack: live(context, object) says which objects are in use. */
+void pool_rebuild(struct pool *pool, uint32_t fresh, bool (*live)(void *context, const void *object),
+		  void *context);
+
+#endif
