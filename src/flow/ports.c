@@ -73,7 +73,7 @@ int ports_choose(struct ports *ports, const struct ports_query *query, struct tu
 	uint64_t hash = ports_hash(ports, tuple);
 	uint32_t *counter = &ports->counters[(hash >> 32) % PORTS_COUNTERS];
 	uint32_t start = (uint32_t)hash % PORTS_COUNT + *counter;
-	uint32_t tries = MIN_OF(query->tries_max, PORTS_COUNT), next_row;
+	uint32_t tries = ALIGN_UP(MIN_OF(query->tries_max, PORTS_COUNT), PORTS_ROW);
 
 	for (uint32_t i = 0; i < tries; i++) {
 		uint32_t ahead = i / PORTS_ROW * (PORTS_ROW * PORTS_ROW_STEP) + i % PORTS_ROW;
@@ -85,8 +85,6 @@ int ports_choose(struct ports *ports, const struct ports_query *query, struct tu
 	}
 	if (tries == PORTS_COUNT)
 		return -EADDRNOTAVAIL;
-	/* Where the next row of this search would begin. */
-	next_row = (tries + PORTS_ROW - 1) / PORTS_ROW;
-	*counter = (*counter + next_row * (PORTS_ROW * PORTS_ROW_STEP)) % PORTS_COUNT;
+	*counter = (*counter + tries * PORTS_ROW_STEP) % PORTS_COUNT; /* the row after the last one */
 	return -EAGAIN;
 }

@@ -33,7 +33,7 @@ struct ports_query {
 	/* Whether packets of this four-tuple arrive at the asking worker; NULL: all do. */
 	bool (*lands_here)(void *context, const struct tuple4 *tuple);
 	void *context;
-	uint32_t tries_max; /* candidates looked at; PORTS_COUNT looks at all */
+	uint32_t tries_max; /* candidates looked at, in whole rows of 64; PORTS_COUNT looks at all */
 };
 
 /* key: secret, and used for nothing else. */
@@ -47,7 +47,7 @@ void ports_admit(struct ports *ports, uint16_t port);
 /* Fills in tuple->local_port; the other three numbers are given. 0, or
  *  -EADDRNOTAVAIL  every port is in use towards this destination: another local address
  *                  is needed, or one of the connections must close
- *  -EAGAIN         none was found in tries_max candidates; asking again looks at others */
+ *  -EAGAIN         none was found in tries_max candidates; asking again goes on from there */
 int ports_choose(struct ports *ports, const struct ports_query *query, struct tuple4 *tuple);
 
 #endif

@@ -29,8 +29,8 @@ struct wheel; /* lives in arena memory; opaque, position-independent but for its
 size_t wheel_bytes(uint32_t entries);
 struct wheel *wheel_init(void *memory, uint32_t entries, uint32_t now_tick);
 
-/* Files an entry. A tick in the past fires at the next wheel_expire, as does one 2^31
- * or more ahead. False when the wheel holds the entries it was made for: the owner must
+/* Files an entry. A tick in the past fires at the next wheel_expire, as does one more
+ * than 2^31 ahead. False when the wheel holds the entries it was made for: the owner must
  * then find its object in another way. */
 bool wheel_file(struct wheel *wheel, uint32_t index, uint32_t tick);
 

@@ -187,6 +187,23 @@ static void ten_million_fit_and_are_found(void **state)
 	table_freed(&table);
 }
 
+/* What the search can do beyond what is promised: paths of several moves. */
+static void moves_fill_far_beyond_the_stated_load(void **state)
+{
+	struct flow_table table = table_made(100000);
+	uint32_t slots = table.bucket_count * FLOW_BUCKET_ENTRIES;
+
+	(void)state;
+	table.capacity = slots;
+	while (flow_table_insert(&table, tuple_hash(table.live), table.live))
+		;
+	assert_true(table.live > slots / 100 * 97);
+	assert_true(flow_table_verify(&table));
+	for (uint32_t i = 0; i < table.live; i++)
+		assert_int_equal(times_found(&table, tuple_hash(i), i), 1);
+	table_freed(&table);
+}
+
 /* A full table in which a random entry goes and a new one comes, turned over 40 times. */
 static void churn_at_full_load_never_degrades(void **state)
 {
@@ -344,6 +361,7 @@ int main(void)
 		cmocka_unit_test(a_zero_tag_is_an_entry_too),
 		cmocka_unit_test(small_tables_take_their_capacity),
 		cmocka_unit_test(ten_million_fit_and_are_found),
+		cmocka_unit_test(moves_fill_far_beyond_the_stated_load),
 		cmocka_unit_test(churn_at_full_load_never_degrades),
 		cmocka_unit_test(tides_leave_nothing_behind),
 		cmocka_unit_test(equal_hashes_are_refused_cleanly),
