@@ -1,0 +1,326 @@
+/* test_arp_icmp.c - neighbours and pings (RFC 826, RFC 1122 sections 2.3.2 and 3.2.2.6). */
+#include "harness.h"
+
+#include "wire/arp.h"
+#include "wire/icmp.h"
+#include "wire/ipv4.h"
+
+static struct test *begin_lonely(void)
+{
+	struct test *t = test_begin();
+
+	t->no_neighbours = true;
+	t->active = true;
+	test_start(t);
+	return t;
+}
+
+static void arp_request_is_answered(void **state)
+{
+	struct test *t = begin_lonely();
+	uint8_t frame[FRAME_ROOM], mac[6];
+	const struct out_frame *out;
+	struct eth_header eth;
+	struct arp_packet arp;
+
+	(void)state;
+	mark(t);
+	mac_of(PEER_IP, mac);
+	inject_raw(t, frame, build_arp(frame, ARP_REQUEST, PEER_IP, mac, STACK_IP, true));
+	out = next_out(t);
+	assert_int_equal(eth_parse(out->data, out->bytes, &eth), DROP_NONE);
+	assert_memory_equal(eth.destination.octets, mac, 6);
+	assert_memory_equal(eth.source.octets, t->config.mac.octets, 6);
+	assert_int_equal(arp_parse(out->data + ETH_HEADER_BYTES, out->bytes - ETH_HEADER_BYTES, &arp), DROP_NONE);
+	assert_int_equal(arp.operation, ARP_REPLY);
+	assert_int_equal(arp.sender_ip, STACK_IP);
+	assert_int_equal(arp.target_ip, PEER_IP);
+	assert_memory_equal(arp.sender.octets, t->config.mac.octets, 6);
+	assert_memory_equal(arp.target.octets, mac, 6);
+	assert_int_equal(counted(t, arp_replies_out), 1);
+	test_finish(t);
+}
+
+static void arp_request_for_others_is_ignored(void **state)
+{
+	struct test *t = begin_lonely();
+	uint8_t frame[FRAME_ROOM], mac[6];
+
+	(void)state;
+	mac_of(PEER_IP, mac);
+	inject_raw(t, frame, build_arp(frame, ARP_REQUEST, PEER_IP, mac, STACK_IP + 50, true));
+	expect_nothing(t);
+	expect_drop(t, ARP_NOT_OURS);
+	test_finish(t);
+}
+
+static void broken_arp(void **state)
+{
+	struct test *t = begin_lonely();
+	uint8_t frame[FRAME_ROOM], mac[6];
+
+	(void)state;
+	mac_of(PEER_IP, mac);
+	for (uint32_t at = 0; at < 8; at++) {
+		uint32_t bytes = build_arp(frame, ARP_REQUEST, PEER_IP, mac, STACK_IP, true);
+
+		frame[ETH_HEADER_BYTES + at] ^= 0x40;
+		inject_raw(t, frame, bytes);
+		expect_nothing(t);
+		expect_drop_at(t, "broken_arp, octet", (int)at, DROP_ARP_MALFORMED);
+	}
+	for (uint32_t bytes = 0; bytes < ARP_BYTES; bytes++) {
+		build_arp(frame, ARP_REQUEST, PEER_IP, mac, STACK_IP, true);
+		inject_raw(t, frame, ETH_HEADER_BYTES + bytes);
+		expect_drop_at(t, "broken_arp, bytes", (int)bytes, DROP_ARP_MALFORMED);
+	}
+	test_finish(t);
+}
+
+/* Who claims our own address, or a broadcast link address, is not learnt from. */
+static void arp_that_poisons(void **state)
+{
+	struct test *t = begin_lonely();
+	uint8_t frame[FRAME_ROOM], mac[6];
+
+	(void)state;
+	for (unsigned i = 1; i < DROP_COUNT; i++)
+		ignore_drops(t, (enum drop_reason)i);
+	mac_of(STACK_IP + 70, mac);
+	inject_raw(t, frame, build_arp(frame, ARP_REQUEST, STACK_IP, mac, STACK_IP, true));
+	discard_out(t);
+	memset(mac, 0xff, 6);
+	inject_raw(t, frame, build_arp(frame, ARP_REPLY, PEER_IP, mac, STACK_IP, false));
+	app_connect(t, 5000);
+	expect_arp_request(t, PEER_IP);
+	test_finish(t);
+}
+
+/* The SYN waits for the neighbour, and goes as soon as it is known. */
+static void connect_resolves_first(void **state)
+{
+	struct test *t = begin_lonely();
+
+	(void)state;
+	mark(t);
+	app_connect(t, 5000);
+	expect_arp_request(t, PEER_IP);
+	expect_nothing(t);
+	pass_ms(t, 5);
+	inject_arp_reply(t, PEER_IP);
+	expect(t, "S mss 1460 ts 0 wscale 0");
+	assert_int_equal(counted(t, arp_requests_out), 1);
+	assert_int_equal(counted(t, arp_replies_in), 1);
+	inject(t, "S. seq 0 ack 1 win 20000 mss 1460");
+	expect(t, ". seq 1 ack 1");
+	expect_event(t, "open");
+	test_finish(t);
+}
+
+static void unanswered_arp_is_asked_again_and_given_up(void **state)
+{
+	struct test *t = begin_lonely();
+	unsigned requests = 1;
+
+	(void)state;
+	mark(t);
+	ignore_drops(t, DROP_NEIGHBOUR_UNRESOLVED);
+	app_connect(t, 5000);
+	expect_arp_request(t, PEER_IP);
+	for (unsigned i = 0; i < 3000 && t->event_count == 0; i++) {
+		pass_ms(t, 10);
+		for (; t->out_count > 0; requests++)
+			expect_arp_request(t, PEER_IP);
+	}
+	expect_event(t, "close unreachable");
+	assert_in_range(requests, 2, 10);
+	assert_int_equal(counted(t, neighbour_timeouts), 1);
+	assert_int_equal(usage(t).connections, 0);
+	/* Later it may be there. */
+	pass_ms(t, 30000);
+	discard_out(t);
+	app_connect(t, 5001);
+	expect_arp_request(t, PEER_IP);
+	inject_arp_reply(t, PEER_IP);
+	expect(t, "S mss 1460 ts 0 wscale 0");
+	test_finish(t);
+}
+
+static void one_request_for_many_connects(void **state)
+{
+	struct test *t = begin_lonely();
+
+	(void)state;
+	for (unsigned i = 0; i < 10; i++)
+		app_connect(t, (uint16_t)(5000 + i));
+	expect_arp_request(t, PEER_IP);
+	expect_nothing(t);
+	inject_arp_reply(t, PEER_IP);
+	assert_int_equal(discard_out(t), 10);
+	test_finish(t);
+}
+
+/* A server answers the client without a question of its own: the request that came told it. */
+static void learning_from_a_request(void **state)
+{
+	struct test *t = begin_lonely();
+	uint8_t frame[FRAME_ROOM], mac[6];
+
+	(void)state;
+	mac_of(PEER_IP, mac);
+	inject_raw(t, frame, build_arp(frame, ARP_REQUEST, PEER_IP, mac, STACK_IP, true));
+	(void)next_out(t);
+	app_connect(t, 5000);
+	expect(t, "S mss 1460 ts 0 wscale 0");
+	test_finish(t);
+}
+
+/* The client's first SYN, from a host that was never heard of: it gets its answer, with or without a question. */
+static void syn_from_an_unknown_neighbour(void **state)
+{
+	struct test *t = begin_lonely();
+	struct eth_header eth;
+
+	(void)state;
+	inject(t, "S seq 0 win 1000 mss 1460");
+	assert_int_equal(t->out_count, 1);
+	eth_parse(t->out[t->out_first].data, t->out[t->out_first].bytes, &eth);
+	if (eth.type == ETH_TYPE_ARP) {
+		expect_arp_request(t, PEER_IP);
+		inject_arp_reply(t, PEER_IP);
+		if (t->out_count == 0)
+			pass_ms(t, 1003); /* the SYN-ACK that is sent again */
+	}
+	expect(t, "S. seq 0 ack 1 mss 1460");
+	inject(t, ". seq 1 ack 1");
+	expect_event(t, "open");
+	test_finish(t);
+}
+
+static void neighbour_that_moves(void **state)
+{
+	struct test *t = begin_lonely();
+	uint8_t frame[FRAME_ROOM], mac[6];
+	const struct out_frame *out;
+
+	(void)state;
+	app_connect(t, 5000);
+	expect_arp_request(t, PEER_IP);
+	inject_arp_reply(t, PEER_IP);
+	expect(t, "S mss 1460 ts 0 wscale 0");
+	mac_of(PEER_IP + 100, mac); /* the same host with another card */
+	inject_raw(t, frame, build_arp(frame, ARP_REQUEST, PEER_IP, mac, STACK_IP, true));
+	(void)next_out(t);
+	pass_ms(t, 1003);
+	out = next_out(t);
+	assert_memory_equal(out->data, mac, 6);
+	test_finish(t);
+}
+
+/* --- ping -------------------------------------------------------------------------------------- */
+
+static void ping_is_answered_with_its_data(void **state)
+{
+	struct test *t = begin_open();
+	uint8_t frame[FRAME_ROOM], body[1000];
+	const uint8_t *icmp;
+	const struct out_frame *out;
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(body); i++)
+		body[i] = stream_byte(i);
+	for (uint32_t bytes = 0; bytes <= sizeof(body); bytes += 125) {
+		inject_raw(t, frame, build_icmp(t, frame, ICMP_ECHO_REQUEST, 0, 0x12340001 + bytes, body, bytes));
+		out = next_out(t);
+		icmp = out->data + ETH_HEADER_BYTES + IPV4_HEADER_BYTES;
+		assert_int_equal(out->bytes, ETH_HEADER_BYTES + IPV4_HEADER_BYTES + 8 + bytes);
+		assert_int_equal(icmp[0], ICMP_ECHO_REPLY);
+		assert_int_equal(get32(icmp + 4), 0x12340001 + bytes);
+		assert_memory_equal(icmp + 8, body, bytes);
+		assert_int_equal(get32(out->data + ETH_HEADER_BYTES + 16), PEER_IP);
+		pass_ms(t, 1000);
+	}
+	test_finish(t);
+}
+
+static void oversize_ping(void **state)
+{
+	struct test *t = begin_open();
+	uint8_t frame[FRAME_ROOM] = { 0 }, body[1472] = { 0 };
+
+	(void)state;
+	inject_raw(t, frame, build_icmp(t, frame, ICMP_ECHO_REQUEST, 0, 1, body, sizeof(body)));
+	if (t->out_count > 0)
+		assert_int_equal(next_out(t)->bytes, ETH_HEADER_BYTES + 1500);
+	else
+		expect_drops(t, ICMP_MALFORMED);
+	test_finish(t);
+}
+
+static void broken_pings(void **state)
+{
+	struct test *t = begin_open();
+	uint8_t frame[FRAME_ROOM];
+	uint32_t bytes = build_icmp(t, frame, ICMP_ECHO_REQUEST, 0, 1, "12345678", 8);
+
+	(void)state;
+	frame[ETH_HEADER_BYTES + IPV4_HEADER_BYTES + 2] ^= 1;
+	inject_raw(t, frame, bytes);
+	expect_nothing(t);
+	expect_drop(t, ICMP_CHECKSUM);
+	for (uint32_t cut = 0; cut < 8; cut++) {
+		build_icmp(t, frame, ICMP_ECHO_REQUEST, 0, 1, "12345678", 8);
+		put16(frame + ETH_HEADER_BYTES + 2, (uint16_t)(IPV4_HEADER_BYTES + cut));
+		fix_checksums(frame, ETH_HEADER_BYTES + IPV4_HEADER_BYTES + cut);
+		inject_raw(t, frame, ETH_HEADER_BYTES + IPV4_HEADER_BYTES + cut);
+		expect_drop(t, ICMP_MALFORMED);
+	}
+	bytes = build_icmp(t, frame, 42, 0, 1, "12345678", 8);
+	inject_raw(t, frame, bytes);
+	expect_nothing(t);
+	expect_drop(t, ICMP_UNKNOWN);
+	bytes = build_icmp(t, frame, ICMP_ECHO_REPLY, 0, 1, "12345678", 8); /* we asked for none */
+	inject_raw(t, frame, bytes);
+	expect_nothing(t);
+	expect_drop(t, ICMP_UNKNOWN);
+	test_finish(t);
+}
+
+static void pings_are_limited(void **state)
+{
+	struct test *t = begin_open();
+	uint8_t frame[FRAME_ROOM];
+	uint32_t bytes = build_icmp(t, frame, ICMP_ECHO_REQUEST, 0, 1, "12345678", 8);
+
+	(void)state;
+	ignore_drops(t, DROP_ICMP_RATE);
+	for (unsigned i = 0; i < 20000; i++) {
+		inject_raw(t, frame, bytes);
+		t->out_count = MIN_OF(t->out_count, 3000);
+	}
+	assert_true(discard_out(t) < 3000);
+	assert_true(stack_counters(t->stack)->drops[DROP_ICMP_RATE] > 0);
+	pass_ms(t, 5000);
+	inject_raw(t, frame, bytes);
+	(void)next_out(t);
+	test_finish(t);
+}
+
+static const struct CMUnitTest tests[] = {
+	TEST(arp_request_is_answered),
+	TEST(arp_request_for_others_is_ignored),
+	TEST(broken_arp),
+	TEST(arp_that_poisons),
+	TEST(connect_resolves_first),
+	TEST(unanswered_arp_is_asked_again_and_given_up),
+	TEST(one_request_for_many_connects),
+	TEST(learning_from_a_request),
+	TEST(syn_from_an_unknown_neighbour),
+	TEST(neighbour_that_moves),
+	TEST(ping_is_answered_with_its_data),
+	TEST(oversize_ping),
+	TEST(broken_pings),
+	TEST(pings_are_limited),
+};
+
+PACKET_MAIN(tests)

@@ -1,0 +1,619 @@
+/* test_loss.c - what happens when segments are lost: timers, recovery, congestion control
+ * (RFC 6298, RFC 5681, RFC 6582, RFC 9293 section 3.8). */
+#include "harness.h"
+
+#define SEGMENT 1460u
+
+/* A handshake that took so long, so that the round-trip time is known. */
+static struct test *begin_rtt(uint64_t ms)
+{
+	struct test *t = test_begin();
+
+	test_start(t);
+	inject(t, "S seq 0 win 65535 mss 1460");
+	expect(t, "S. seq 0 ack 1 mss 1460");
+	pass_ms(t, ms);
+	inject(t, ". seq 1 ack 1");
+	expect_event(t, "open");
+	return t;
+}
+
+/* The stack has sent `count` full segments, from 1 on. */
+static struct test *begin_sent(unsigned count)
+{
+	struct test *t = begin_open();
+
+	assert_int_equal(app_send(t, 0, 60000), 60000);
+	for (unsigned i = 0; i < count; i++)
+		expect(t, ". seq %u ack 1 len 1460", 1 + SEGMENT * i);
+	return t;
+}
+
+/* --- the retransmission timer ------------------------------------------------------------- */
+
+static void timeout_repeats_and_doubles(void **state)
+{
+	struct test *t = begin_open();
+
+	(void)state;
+	app_send(t, 0, 100);
+	expect(t, "P. seq 1 ack 1 len 100");
+	mark(t);
+	for (uint64_t ms = 200; ms <= 12800; ms *= 2)
+		expect_after(t, ms, "P. seq 1 ack 1 len 100");
+	assert_int_equal(counted(t, tcp_retransmits), 7);
+	assert_int_equal(counted(t, tcp_retransmit_timeouts), 7);
+	inject(t, ". seq 1 ack 101");
+	pass_ms(t, 100000);
+	expect_nothing(t);
+	test_finish(t);
+}
+
+/* RFC 6298 section 2.2: SRTT = 400, RTTVAR = 200, RTO = 400 + 4 * 200. */
+static void timeout_follows_the_first_round_trip(void **state)
+{
+	struct test *t = begin_rtt(400);
+
+	(void)state;
+	app_send(t, 0, 100);
+	expect(t, "P. seq 1 ack 1 len 100");
+	expect_after(t, 1200, "P. seq 1 ack 1 len 100");
+	expect_after(t, 2400, "P. seq 1 ack 1 len 100");
+	test_finish(t);
+}
+
+/* RFC 6298 section 2.3: the second sample of 400: RTTVAR = 150, RTO = 400 + 600. */
+static void timeout_follows_later_round_trips(void **state)
+{
+	struct test *t = begin_rtt(400);
+
+	(void)state;
+	app_send(t, 0, 100);
+	expect(t, "P. seq 1 ack 1 len 100");
+	pass_ms(t, 400);
+	inject(t, ". seq 1 ack 101");
+	app_send(t, 0, 100);
+	expect(t, "P. seq 101 ack 1 len 100");
+	expect_after(t, 1000, "P. seq 101 ack 1 len 100");
+	test_finish(t);
+}
+
+/* RFC 6298 section 5.3: an acknowledgement of new data starts the timer anew. */
+static void timer_starts_anew_with_each_acknowledgement(void **state)
+{
+	struct test *t = begin_sent(10);
+
+	(void)state;
+	pass_ms(t, 150);
+	inject(t, ". seq 1 ack %u", 1 + SEGMENT);
+	assert_int_equal(discard_out(t), 2);
+	pass_ms(t, 150);
+	expect_nothing(t);
+	pass_ms(t, 100);
+	expect(t, ". seq %u ack 1 len 1460", 1 + SEGMENT);
+	discard_out(t);
+	test_finish(t);
+}
+
+/* Karn: no sample from a segment that was sent twice; the backed-off timeout stays until a sample is good. */
+static void karn(void **state)
+{
+	struct test *t = begin_rtt(400);
+
+	(void)state;
+	app_send(t, 0, 100);
+	expect(t, "P. seq 1 ack 1 len 100");
+	expect_after(t, 1200, "P. seq 1 ack 1 len 100");
+	pass_ms(t, 5); /* would be a round trip of 5, or of 1205 */
+	inject(t, ". seq 1 ack 101");
+	app_send(t, 0, 100);
+	expect(t, "P. seq 101 ack 1 len 100");
+	expect_after(t, 2400, "P. seq 101 ack 1 len 100");
+	test_finish(t);
+}
+
+/* With timestamps a segment that was sent twice gives a sample (RFC 7323 section 4): 10 ms, not 1200. */
+static void timestamps_measure_retransmissions(void **state)
+{
+	struct test *t = test_begin();
+
+	(void)state;
+	t->peer->offer_timestamps = true;
+	test_start(t);
+	open_server(t);
+	app_send(t, 0, 100);
+	expect(t, "P. seq 1 ack 1 len 100");
+	expect_after(t, 200, "P. seq 1 ack 1 len 100");
+	expect_after(t, 400, "P. seq 1 ack 1 len 100");
+	pass_ms(t, 10);
+	inject(t, ". seq 1 ack 101");
+	app_send(t, 0, 100);
+	expect(t, "P. seq 101 ack 1 len 100");
+	expect_after(t, 200, "P. seq 101 ack 1 len 100");
+	test_finish(t);
+}
+
+static void timeout_never_below_the_minimum(void **state)
+{
+	struct test *t = test_begin();
+
+	(void)state;
+	t->config.rto_min_ms = 1000; /* RFC 6298 section 2.4 */
+	test_start(t);
+	open_server(t);
+	app_send(t, 0, 100);
+	expect(t, "P. seq 1 ack 1 len 100");
+	expect_after(t, 1000, "P. seq 1 ack 1 len 100");
+	test_finish(t);
+}
+
+/* After a timeout one segment, from the start; what is acknowledged is not sent again. */
+static void timeout_starts_over_with_one_segment(void **state)
+{
+	struct test *t = begin_sent(10);
+
+	(void)state;
+	expect_after(t, 200, ". seq 1 ack 1 len 1460");
+	expect_nothing(t);
+	inject(t, ". seq 1 ack %u", 1 + SEGMENT);
+	expect(t, ". seq %u ack 1 len 1460", 1 + SEGMENT); /* slow start: two */
+	expect(t, ". seq %u ack 1 len 1460", 1 + 2 * SEGMENT);
+	expect_nothing(t);
+	inject(t, ". seq 1 ack %u", 1 + 10 * SEGMENT); /* the rest had arrived */
+	expect(t, ". seq %u ack 1 len 1460", 1 + 10 * SEGMENT);
+	discard_out(t);
+	test_finish(t);
+}
+
+/* A timer lost on re-arm (design section 7): many timeouts and acknowledgements in turn, never without a timer. */
+static void trap_timer_is_never_lost(void **state)
+{
+	struct test *t = begin_open();
+	uint32_t seq = 1;
+
+	(void)state;
+	for (unsigned i = 0; i < 40; i++) {
+		app_send(t, 0, 100);
+		expect(t, "P. seq %u ack 1 len 100", seq);
+		for (unsigned j = 0; j <= i % 4; j++) {
+			pass_ms(t, 60000);
+			assert_true(discard_out(t) >= 1);
+			stack_verify(t->stack);
+		}
+		seq += 100;
+		inject(t, ". seq 1 ack %u", seq);
+	}
+	test_finish(t);
+}
+
+static void small_segments_are_sent_again_together(void **state)
+{
+	struct test *t = test_begin();
+	struct tcp_segment segment;
+
+	(void)state;
+	t->services[0].flags = C10M_NODELAY;
+	test_start(t);
+	open_server(t);
+	for (unsigned i = 0; i < 3; i++) {
+		app_send(t, 0, 100);
+		expect(t, "P. seq %u ack 1 len 100", 1 + 100 * i);
+	}
+	pass_ms(t, 203);
+	next_segment(t, &segment); /* 100 bytes or more (RFC 9293 section 3.10.8 leaves it open) */
+	assert_int_equal(segment.seq, t->peer->irs + 1);
+	assert_true(segment.payload_bytes >= 100 && segment.payload_bytes <= 300);
+	discard_out(t);
+	inject(t, ". seq 1 ack 301");
+	pass_ms(t, 10000);
+	expect_nothing(t);
+	test_finish(t);
+}
+
+/* --- fast retransmit and recovery ------------------------------------------------------------ */
+
+static void duplicate_acks(struct test *t, unsigned count)
+{
+	for (unsigned i = 0; i < count; i++)
+		inject(t, ". seq 1 ack 1");
+}
+
+static void third_duplicate_ack_retransmits(void **state)
+{
+	struct test *t = begin_sent(10);
+
+	(void)state;
+	mark(t);
+	duplicate_acks(t, 1);
+	discard_out(t); /* limited transmit (RFC 3042), if it is done */
+	duplicate_acks(t, 1);
+	discard_out(t);
+	assert_int_equal(counted(t, tcp_fast_retransmits), 0);
+	duplicate_acks(t, 1);
+	expect(t, ". seq 1 ack 1 len 1460");
+	assert_int_equal(counted(t, tcp_fast_retransmits), 1);
+	assert_int_equal(counted(t, tcp_duplicate_acks), 3);
+	discard_out(t);
+	inject(t, ". seq 1 ack %u", 1 + 10 * SEGMENT);
+	discard_out(t);
+	test_finish(t);
+}
+
+/* RFC 5681 section 2: data, another window or nothing in flight make it no duplicate. */
+static void what_is_no_duplicate_ack(void **state)
+{
+	struct test *t = begin_sent(10);
+
+	(void)state;
+	mark(t);
+	t->app.quiet = true;
+	for (unsigned i = 0; i < 5; i++)
+		inject(t, ". seq 1 ack 1 win %u", 60000 + i);
+	for (unsigned i = 0; i < 5; i++) {
+		inject(t, ". seq %u ack 1 len 10 win 60004", 1 + 10 * i);
+		pass_ms(t, 20);
+		discard_out(t);
+	}
+	assert_int_equal(counted(t, tcp_duplicate_acks), 0);
+	assert_int_equal(counted(t, tcp_fast_retransmits), 0);
+	test_finish(t);
+}
+
+/* RFC 6582 section 3.2: a partial acknowledgement retransmits the next hole at once. */
+static void partial_acknowledgement(void **state)
+{
+	struct test *t = begin_sent(10);
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		discard_out(t);
+		duplicate_acks(t, 1);
+	}
+	expect(t, ". seq 1 ack 1 len 1460");
+	discard_out(t);
+	mark(t);
+	inject(t, ". seq 1 ack %u", 1 + 3 * SEGMENT);
+	expect(t, ". seq %u ack 1 len 1460", 1 + 3 * SEGMENT);
+	discard_out(t);
+	inject(t, ". seq 1 ack %u", 1 + 6 * SEGMENT);
+	expect(t, ". seq %u ack 1 len 1460", 1 + 6 * SEGMENT);
+	discard_out(t);
+	assert_int_equal(counted(t, tcp_retransmit_timeouts), 0);
+	test_finish(t);
+}
+
+/* One loss halves the window once, however many duplicates come. */
+static void one_recovery_for_one_loss(void **state)
+{
+	struct test *t = begin_sent(10);
+
+	(void)state;
+	mark(t);
+	for (unsigned i = 0; i < 9; i++) {
+		duplicate_acks(t, 1);
+		discard_out(t);
+	}
+	assert_int_equal(counted(t, tcp_fast_retransmits), 1);
+	assert_int_equal(counted(t, tcp_retransmits), 1);
+	test_finish(t);
+}
+
+/* RFC 5681 equation 4: half of what was in flight, so at most 5 segments after a loss with 10 in flight. */
+static void window_is_halved_after_a_loss(void **state)
+{
+	struct test *t = begin_sent(10);
+	unsigned sent;
+
+	(void)state;
+	duplicate_acks(t, 2);
+	assert_int_equal(discard_out(t), 0);
+	duplicate_acks(t, 1);
+	expect(t, ". seq 1 ack 1 len 1460");
+	sent = 10 + discard_out(t);
+	inject(t, ". seq 1 ack %u", 1 + sent * SEGMENT);
+	assert_in_range(discard_out(t), 1, 6);
+	test_finish(t);
+}
+
+/* --- congestion window -------------------------------------------------------------------------- */
+
+static void initial_window_is_ten_segments(void **state)
+{
+	struct test *t = begin_sent(10);
+
+	(void)state;
+	expect_nothing(t);
+	test_finish(t);
+}
+
+static void initial_window_is_configured(void **state)
+{
+	struct test *t = test_begin();
+
+	(void)state;
+	t->config.initial_window_segments = 2;
+	test_start(t);
+	open_server(t);
+	app_send(t, 0, 60000);
+	expect(t, ". seq 1 ack 1 len 1460");
+	expect(t, ". seq 1461 ack 1 len 1460");
+	test_finish(t);
+}
+
+/* RFC 5681 section 3.1: each acknowledgement of new data adds a segment, besides what it frees. */
+static void slow_start(void **state)
+{
+	struct test *t = begin_sent(10);
+	uint32_t sent = 10;
+
+	(void)state;
+	for (uint32_t acked = 1; acked <= 10; acked++) {
+		inject(t, ". seq 1 ack %u", 1 + acked * SEGMENT);
+		expect(t, ". seq %u ack 1 len 1460", 1 + sent++ * SEGMENT);
+		expect(t, ". seq %u ack 1 len 1460", 1 + sent++ * SEGMENT);
+		expect_nothing(t);
+	}
+	test_finish(t);
+}
+
+/* An acknowledgement of many segments still adds one segment only (RFC 5681 equation 2). */
+static void slow_start_counts_acknowledgements(void **state)
+{
+	struct test *t = begin_sent(10);
+
+	(void)state;
+	inject(t, ". seq 1 ack %u", 1 + 4 * SEGMENT);
+	assert_int_equal(discard_out(t), 5);
+	test_finish(t);
+}
+
+/* Acknowledges, segment by segment, all that was in flight at its start; returns what was in flight at its end. */
+static uint32_t round_trip(struct test *t, uint32_t *acked, uint32_t *sent)
+{
+	uint32_t end = *sent;
+
+	while (*acked < end) {
+		inject(t, ". seq 1 ack %u", 1 + ++*acked * SEGMENT);
+		*sent += discard_out(t);
+	}
+	return *sent - *acked;
+}
+
+/* RFC 5681 section 3.1: above ssthresh about one segment more a round trip. */
+static void congestion_avoidance(void **state)
+{
+	struct test *t = test_begin();
+	uint32_t acked = 10, sent = 10, before;
+
+	(void)state;
+	t->services[0].send_bytes = 300000;
+	test_start(t);
+	open_server(t);
+	app_send(t, 0, 280000);
+	assert_int_equal(discard_out(t), 10);
+	expect_after(t, 200, ". seq 1 ack 1 len 1460"); /* ssthresh is 5 segments now, the window one */
+	inject(t, ". seq 1 ack %u", 1 + acked * SEGMENT);
+	sent += discard_out(t);
+	while (sent - acked < 6)
+		round_trip(t, &acked, &sent);
+	for (unsigned i = 0; i < 6; i++) {
+		before = sent - acked;
+		assert_in_range(round_trip(t, &acked, &sent), before, before + 2);
+	}
+	assert_in_range(sent - acked, 9, 16);
+	test_finish(t);
+}
+
+/* --- zero window ------------------------------------------------------------------------------------ */
+
+static void closed_window_is_probed_with_backoff(void **state)
+{
+	struct test *t = begin_open();
+
+	(void)state;
+	inject(t, ". seq 1 ack 1 win 0");
+	mark(t);
+	app_send(t, 0, 100);
+	expect_nothing(t);
+	expect_after(t, 200, ". seq 1 ack 1 len 1");
+	inject(t, ". seq 1 ack 1 win 0");
+	expect_after(t, 400, ". seq 1 ack 1 len 1");
+	inject(t, ". seq 1 ack 1 win 0");
+	expect_after(t, 800, ". seq 1 ack 1 len 1");
+	inject(t, ". seq 1 ack 1 win 0");
+	assert_int_equal(counted(t, tcp_zero_window_probes), 3);
+	inject(t, ". seq 1 ack 1 win 1000");
+	expect(t, "P. seq 1 ack 1 len 100");
+	inject(t, ". seq 1 ack 101 win 1000");
+	test_finish(t);
+}
+
+/* The peer takes the byte of the probe. */
+static void probe_that_is_taken(void **state)
+{
+	struct test *t = begin_open();
+
+	(void)state;
+	inject(t, ". seq 1 ack 1 win 0");
+	app_send(t, 0, 100);
+	expect_after(t, 200, ". seq 1 ack 1 len 1");
+	inject(t, ". seq 1 ack 2 win 99");
+	expect(t, "P. seq 2 ack 1 len 99");
+	inject(t, ". seq 1 ack 101 win 99");
+	test_finish(t);
+}
+
+/* RFC 9293 section 3.8.6.1: as long as it answers, a closed window does not end the connection. */
+static void answered_probes_go_on_for_ever(void **state)
+{
+	struct test *t = begin_open();
+	struct tcp_segment segment;
+
+	(void)state;
+	inject(t, ". seq 1 ack 1 win 0");
+	app_send(t, 0, 100);
+	for (unsigned i = 0; i < 60; i++) {
+		for (unsigned waited = 0; t->out_count == 0 && waited < 130; waited++)
+			pass_ms(t, 1000);
+		next_segment(t, &segment);
+		inject(t, ". seq 1 ack 1 win 0");
+	}
+	expect_no_event(t);
+	inject(t, ". seq 1 ack 1 win 1000");
+	expect(t, "P. seq 1 ack 1 len 100");
+	test_finish(t);
+}
+
+static void window_that_closes_with_data_in_flight(void **state)
+{
+	struct test *t = begin_open();
+
+	(void)state;
+	app_send(t, 0, 2000);
+	expect(t, ". seq 1 ack 1 len 1460");
+	inject(t, ". seq 1 ack 1461 win 0");
+	expect_nothing(t);
+	expect_after(t, 200, ". seq 1461 ack 1 len 1");
+	inject(t, ". seq 1 ack 1461 win 5000");
+	expect(t, "P. seq 1461 ack 1 len 540");
+	test_finish(t);
+}
+
+static void lost_window_update_is_survived(void **state)
+{
+	struct test *t = begin_open();
+
+	(void)state;
+	inject(t, ". seq 1 ack 1 win 0");
+	app_send(t, 0, 100);
+	expect_after(t, 200, ". seq 1 ack 1 len 1");
+	/* The window has opened, but only the answer to the next probe says so. */
+	expect_after(t, 400, ". seq 1 ack 1 len 1");
+	inject(t, ". seq 1 ack 1 win 5000");
+	expect(t, "P. seq 1 ack 1 len 100");
+	test_finish(t);
+}
+
+/* --- giving up ------------------------------------------------------------------------------------------ */
+
+static void user_timeout_ends_the_connection(void **state)
+{
+	struct test *t = test_begin();
+
+	(void)state;
+	t->services[0].user_timeout_ms = 5000;
+	test_start(t);
+	open_server(t);
+	mark(t);
+	app_send(t, 0, 100);
+	pass_ms(t, 4900);
+	expect_no_event(t);
+	pass_ms(t, 400);
+	expect_event(t, "close timeout");
+	assert_int_equal(counted(t, tcp_user_timeouts), 1);
+	assert_int_equal(usage(t).connections, 0);
+	discard_out(t);
+	pass_ms(t, 100000);
+	test_finish(t);
+}
+
+static void user_timeout_counts_from_the_last_progress(void **state)
+{
+	struct test *t = begin_open();
+
+	(void)state;
+	c10m_set_user_timeout(app_conn(t, 0), 5000);
+	app_send(t, 0, 200);
+	pass_ms(t, 4000);
+	discard_out(t);
+	inject(t, ". seq 1 ack 101");
+	pass_ms(t, 4000);
+	discard_out(t);
+	expect_no_event(t);
+	pass_ms(t, 2000);
+	discard_out(t);
+	expect_event(t, "close timeout");
+	test_finish(t);
+}
+
+static void user_timeout_of_a_closed_window(void **state)
+{
+	struct test *t = begin_open();
+
+	(void)state;
+	c10m_set_user_timeout(app_conn(t, 0), 5000);
+	inject(t, ". seq 1 ack 1 win 0");
+	app_send(t, 0, 200);
+	pass_ms(t, 10000); /* probes are not answered */
+	discard_out(t);
+	expect_event(t, "close timeout");
+	test_finish(t);
+}
+
+/* RFC 9293 section 3.8.3: R2 is at least 100 seconds. */
+static void silence_ends_the_connection_after_100_seconds(void **state)
+{
+	struct test *t = begin_open();
+
+	(void)state;
+	app_send(t, 0, 100);
+	pass_ms(t, 100 * 1000);
+	expect_no_event(t);
+	pass_ms(t, 3000 * 1000);
+	expect_event(t, "close timeout");
+	discard_out(t);
+	assert_int_equal(usage(t).connections, 0);
+	test_finish(t);
+}
+
+static void idle_connection_lives_for_ever(void **state)
+{
+	struct test *t = begin_open();
+
+	(void)state;
+	pass_ms(t, 90ULL * 24 * 3600 * 1000); /* beyond 49 days: the tick wraps */
+	expect_nothing(t);
+	expect_no_event(t);
+	inject(t, "P. seq 1 ack 1 len 10");
+	expect_event(t, "data 10");
+	expect_after(t, 40, ". seq 1 ack 11");
+	app_send(t, 0, 10);
+	expect(t, "P. seq 1 ack 11 len 10");
+	expect_after(t, 200, "P. seq 1 ack 11 len 10");
+	test_finish(t);
+}
+
+static const struct CMUnitTest tests[] = {
+	TEST(timeout_repeats_and_doubles),
+	TEST(timeout_follows_the_first_round_trip),
+	TEST(timeout_follows_later_round_trips),
+	TEST(timer_starts_anew_with_each_acknowledgement),
+	TEST(karn),
+	TEST(timestamps_measure_retransmissions),
+	TEST(timeout_never_below_the_minimum),
+	TEST(timeout_starts_over_with_one_segment),
+	TEST(trap_timer_is_never_lost),
+	TEST(small_segments_are_sent_again_together),
+	TEST(third_duplicate_ack_retransmits),
+	TEST(what_is_no_duplicate_ack),
+	TEST(partial_acknowledgement),
+	TEST(one_recovery_for_one_loss),
+	TEST(window_is_halved_after_a_loss),
+	TEST(initial_window_is_ten_segments),
+	TEST(initial_window_is_configured),
+	TEST(slow_start),
+	TEST(slow_start_counts_acknowledgements),
+	TEST(congestion_avoidance),
+	TEST(closed_window_is_probed_with_backoff),
+	TEST(probe_that_is_taken),
+	TEST(answered_probes_go_on_for_ever),
+	TEST(window_that_closes_with_data_in_flight),
+	TEST(lost_window_update_is_survived),
+	TEST(user_timeout_ends_the_connection),
+	TEST(user_timeout_counts_from_the_last_progress),
+	TEST(user_timeout_of_a_closed_window),
+	TEST(silence_ends_the_connection_after_100_seconds),
+	TEST(idle_connection_lives_for_ever),
+};
+
+PACKET_MAIN(tests)

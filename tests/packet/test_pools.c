@@ -1,0 +1,330 @@
+/* test_pools.c - each pool empty in turn: what happens is defined, counted, and over when there is room again
+ * (design idea 7). Blocks and half-open entries: see test_open.c. */
+#include "harness.h"
+
+#include <stdlib.h>
+
+static uint32_t chunks(struct test *t)
+{
+	struct stack_usage now = usage(t);
+
+	return now.chunks[0] + now.chunks[1] + now.chunks[2];
+}
+
+static struct test *begin_chunks(uint32_t small, uint32_t middle, uint32_t large)
+{
+	struct test *t = test_begin();
+
+	t->config.chunks.count[0] = small;
+	t->config.chunks.count[1] = middle;
+	t->config.chunks.count[2] = large;
+	t->app.quiet = true;
+	test_start(t);
+	open_server(t);
+	return t;
+}
+
+/* RFC 9293 allows to drop what there is no room for: it is not acknowledged, and taken when it comes again. */
+static void no_chunk_for_unread_data(void **state)
+{
+	struct test *t = begin_chunks(2, 2, 2);
+	uint32_t taken = 0;
+
+	(void)state;
+	t->app.consume = 0;
+	ignore_drops(t, DROP_NO_CHUNK);
+	for (unsigned i = 0; i < 60; i++) {
+		inject(t, ". seq %u ack 1 len 1000", 1 + 1000 * i);
+		pass_ms(t, 41);
+		discard_out(t);
+		stack_verify(t->stack);
+	}
+	assert_true(stack_counters(t->stack)->drops[DROP_NO_CHUNK] > 0);
+	assert_int_equal(usage(t).connections, 1);
+	t->app.consume = SIZE_MAX;
+	app_resume(t, 0);
+	discard_out(t);
+	taken = (uint32_t)t->slots[0].rx_bytes;
+	assert_true(taken > 0 && taken < 60000);
+	for (uint32_t i = taken; i < 60000; i += 1000) {
+		inject(t, ". seq %u ack 1 len 1000", 1 + i);
+		pass_ms(t, 41);
+		discard_out(t);
+	}
+	assert_in_range(t->slots[0].rx_bytes, 60000, 60999);
+	test_finish(t);
+}
+
+static void no_chunk_for_out_of_order_data(void **state)
+{
+	struct test *t = begin_chunks(1, 1, 1);
+
+	(void)state;
+	ignore_drops(t, DROP_NO_CHUNK);
+	ignore_drops(t, DROP_REASSEMBLY_FULL);
+	for (unsigned i = 10; i > 0; i--) {
+		inject(t, ". seq %u ack 1 len 1000", 1 + 2000 * i);
+		expect(t, ". seq 1 ack 1");
+		stack_verify(t->stack);
+	}
+	for (unsigned i = 0; i < 21; i++) {
+		inject(t, ". seq %u ack 1 len 1000", 1 + 1000 * i);
+		pass_ms(t, 41);
+		discard_out(t);
+	}
+	assert_int_equal(t->slots[0].rx_bytes, 21000);
+	assert_int_equal(chunks(t), 0);
+	assert_int_equal(usage(t).extensions, 0);
+	test_finish(t);
+}
+
+/* In-order data that the application consumes needs no chunk at all. */
+static void consumed_data_needs_no_chunk(void **state)
+{
+	struct test *t = begin_chunks(1, 1, 1);
+
+	(void)state;
+	use_peer(t, 1);
+	open_server(t);
+	app_send(t, 1, 60000); /* takes all there is */
+	discard_out(t);
+	use_peer(t, 0);
+	for (unsigned i = 0; i < 10; i++) {
+		inject(t, ". seq %u ack 1 len 1460", 1 + 1460 * i);
+		discard_out(t);
+	}
+	assert_int_equal(t->slots[0].rx_bytes, 14600);
+	test_finish(t);
+}
+
+static void no_chunk_to_send_from(void **state)
+{
+	struct test *t = begin_chunks(1, 1, 1);
+	size_t sent;
+
+	(void)state;
+	mark(t);
+	sent = app_send(t, 0, 60000);
+	assert_in_range(sent, 1, 3000);
+	assert_true(counted(t, tcp_send_refused) >= 1);
+	assert_int_equal(app_send(t, 0, 1), 0);
+	discard_out(t);
+	inject(t, ". seq 1 ack %u", (unsigned)(1 + MIN_OF(sent, (size_t)1460)));
+	discard_out(t);
+	inject(t, ". seq 1 ack %u", (unsigned)(1 + sent));
+	discard_out(t);
+	expect_event(t, "writable");
+	discard_events(t);
+	assert_true(app_send(t, 0, 1000) > 0);
+	discard_out(t);
+	test_finish(t);
+}
+
+/* One connection holds every chunk; another waits, and is told when there is one. */
+static void writable_comes_when_another_connection_gives_chunks_back(void **state)
+{
+	struct test *t = begin_chunks(1, 1, 1);
+	size_t sent = app_send(t, 0, 60000);
+
+	(void)state;
+	discard_out(t);
+	use_peer(t, 1);
+	open_server(t);
+	assert_int_equal(app_send(t, 1, 100), 0);
+	expect_no_event(t);
+	use_peer(t, 0);
+	inject(t, "R seq 1");
+	expect_event(t, "close reset");
+	pass_ms(t, 5000);
+	expect_event(t, "writable#1");
+	assert_int_equal(app_send(t, 1, 100), 100);
+	discard_out(t);
+	assert_true(sent > 0);
+	test_finish(t);
+}
+
+/* The oldest goes (design idea 3). */
+static void time_wait_pool_full(void **state)
+{
+	struct test *t = test_begin();
+
+	(void)state;
+	t->config.time_wait = 2;
+	test_start(t);
+	mark(t);
+	for (unsigned i = 0; i < 3; i++) {
+		use_peer(t, i);
+		open_server(t);
+		app_close(t, i);
+		expect(t, "F. seq 1 ack 1");
+		inject(t, "F. seq 1 ack 2");
+		expect(t, ". seq 2 ack 2");
+		pass_ms(t, 10);
+	}
+	discard_events(t);
+	assert_int_equal(usage(t).time_wait, 2);
+	assert_int_equal(counted(t, tcp_time_wait_recycled), 1);
+	use_peer(t, 0);
+	inject(t, "F. seq 1 ack 2"); /* forgotten */
+	expect(t, "R seq 2");
+	expect_drop(t, TCP_NO_FLOW);
+	use_peer(t, 2);
+	inject(t, "F. seq 1 ack 2"); /* remembered */
+	expect(t, ". seq 2 ack 2");
+	expect_drop(t, TCP_TIME_WAIT);
+	pass_ms(t, 70000);
+	assert_int_equal(usage(t).time_wait, 0);
+	assert_int_equal(usage(t).table_entries, 0);
+	test_finish(t);
+}
+
+static void destination_table_full(void **state)
+{
+	struct test *t = test_begin();
+	unsigned refused = 0;
+
+	(void)state;
+	t->config.destinations = 4;
+	t->no_neighbours = true;
+	t->active = true;
+	test_start(t);
+	for (unsigned i = 0; i < 10; i++) {
+		int error;
+
+		app_connect_to(t, PEER_IP + i, 80, 0, &error);
+		refused += error != 0;
+	}
+	assert_true(refused > 0);
+	discard_out(t);
+	ignore_drops(t, DROP_NEIGHBOUR_UNRESOLVED);
+	pass_ms(t, 600 * 1000); /* all given up: there is room again */
+	discard_events(t);
+	discard_out(t);
+	{
+		int error;
+
+		app_connect_to(t, PEER_IP + 9, 80, 0, &error);
+		assert_int_equal(error, 0);
+	}
+	discard_out(t);
+	test_finish(t);
+}
+
+/* Frames come in, but none goes out: replies without a connection wait in a queue with an end. */
+static void reply_queue_full(void **state)
+{
+	struct test *t = begin_chunks(0, 0, 0);
+	uint8_t frame[FRAME_ROOM];
+	uint32_t bytes;
+
+	(void)state;
+	ignore_drops(t, DROP_TCP_NO_FLOW);
+	ignore_drops(t, DROP_REPLY_RATE);
+	ignore_drops(t, DROP_REPLY_QUEUE_FULL);
+	use_peer(t, 1);
+	for (unsigned i = 0; i < 20000; i++) {
+		struct packet packet;
+
+		bytes = build(t, frame, ". seq 5 ack %u", i);
+		packet = (struct packet){ .data = frame, .bytes = bytes };
+		if (i % 100 == 0)
+			t->now_us += 100 * MS; /* so that the rate is not what limits */
+		stack_rx(t->stack, t->now_us, &packet, 1);
+	}
+	assert_true(stack_counters(t->stack)->drops[DROP_REPLY_QUEUE_FULL] > 0);
+	stack_verify(t->stack);
+	flush(t);
+	assert_true(discard_out(t) > 0);
+	assert_int_equal(usage(t).replies, 0);
+	use_peer(t, 0);
+	inject(t, "P. seq 1 ack 1 len 10");
+	expect_after(t, 40, ". seq 1 ack 11");
+	test_finish(t);
+}
+
+/* A configuration that makes no sense, or does not fit, is refused. */
+static void stack_init_refuses(void **state)
+{
+	struct test *t = test_begin();
+	struct arena arena;
+	uint8_t *memory = aligned_alloc(4096, 1 << 20);
+
+	(void)state;
+	assert_non_null(memory);
+	memset(memory, 0, 1 << 20);
+	arena_init(&arena, memory, 1 << 20, &t->secrets, 0);
+	t->config.connections = 10000000; /* does not fit into this arena */
+	assert_null(stack_init(&arena, &t->config, 0));
+	memset(memory, 0, 1 << 20);
+	arena_init(&arena, memory, 1 << 20, &t->secrets, 0);
+	t->config.connections = 0;
+	assert_null(stack_init(&arena, &t->config, 0));
+	t->config.connections = 4;
+	t->config.service_count = STACK_SERVICES + 1;
+	assert_null(stack_init(&arena, &t->config, 0));
+	t->config.service_count = 2;
+	t->config.id = STACKS_MAX;
+	assert_null(stack_init(&arena, &t->config, 0));
+	free(memory);
+	free(t->out);
+	free(t);
+}
+
+/* Thousands of connections come and go through small pools: nothing is lost. */
+static void pools_balance(void **state)
+{
+	struct test *t = test_begin();
+	struct stack_usage now;
+
+	(void)state;
+	t->app.quiet = true;
+	t->config.connections = 8;
+	t->config.time_wait = 4;
+	test_start(t);
+	for (unsigned i = 0; i < 2000; i++) {
+		struct peer *peer = &t->peers[0];
+		unsigned slot;
+
+		t->slot_count = 0;
+		memset(t->slots, 0, sizeof(t->slots));
+		peer->port = (uint16_t)(2000 + i);
+		slot = open_server(t);
+		inject(t, ". seq 101 ack 1 len 100");
+		inject(t, ". seq 1 ack 1 len 50");
+		app_send(t, slot, 100 + i);
+		discard_out(t);
+		if (i % 3 == 0) {
+			inject(t, "R seq 51");
+		} else if (i % 3 == 1) {
+			app_abort(t, slot);
+		} else {
+			inject(t, ". seq 51 ack %u len 50", 101 + i);
+			app_close(t, slot);
+			discard_out(t);
+			inject(t, "F. seq 201 ack %u", 102 + i);
+		}
+		discard_out(t);
+		discard_events(t);
+		t->drops_seen = *stack_counters(t->stack);
+	}
+	pass_ms(t, 100000);
+	now = usage(t);
+	assert_int_equal(now.connections + now.half_open + now.time_wait + now.table_entries + now.extensions, 0);
+	assert_int_equal(chunks(t), 0);
+	test_finish(t);
+}
+
+static const struct CMUnitTest tests[] = {
+	TEST(no_chunk_for_unread_data),
+	TEST(no_chunk_for_out_of_order_data),
+	TEST(consumed_data_needs_no_chunk),
+	TEST(no_chunk_to_send_from),
+	TEST(writable_comes_when_another_connection_gives_chunks_back),
+	TEST(time_wait_pool_full),
+	TEST(destination_table_full),
+	TEST(reply_queue_full),
+	TEST(stack_init_refuses),
+	TEST(pools_balance),
+};
+
+PACKET_MAIN(tests)

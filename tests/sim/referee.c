@@ -1,0 +1,229 @@
+/* referee.c - what must hold for everything that a stack puts on the wire.
+ * In: each frame when a stack sends it or is given it.  Out: world_fail.  Owns: what is known of each flow. */
+#include "sim.h"
+
+#include "base/seq.h"
+#include "wire/ethernet.h"
+
+struct seen {
+	struct ipv4_header ip;
+	struct tcp_segment segment;
+};
+
+static bool parse(const uint8_t *frame, uint32_t bytes, struct seen *seen)
+{
+	struct eth_header eth;
+	const uint8_t *ip = frame + ETH_HEADER_BYTES;
+
+	if (eth_parse(frame, bytes, &eth) || eth.type != ETH_TYPE_IPV4 ||
+	    ipv4_parse(ip, bytes - ETH_HEADER_BYTES, &seen->ip) || seen->ip.protocol != IP_PROTOCOL_TCP)
+		return false;
+	return tcp_parse(ip + seen->ip.header_bytes, (size_t)seen->ip.total_bytes - seen->ip.header_bytes,
+			 &seen->segment) == DROP_NONE;
+}
+
+static struct flow *find(struct referee *referee, uint32_t source, uint16_t source_port, uint32_t destination,
+			 uint16_t destination_port)
+{
+	for (uint32_t i = 0; i < referee->count; i++) {
+		struct flow *flow = &referee->flows[i];
+
+		if (flow->source_port == source_port && flow->destination_port == destination_port &&
+		    flow->source == source && flow->destination == destination)
+			return flow;
+	}
+	return NULL;
+}
+
+static struct flow *find_or_add(struct referee *referee, uint32_t source, uint16_t source_port,
+				uint32_t destination, uint16_t destination_port)
+{
+	struct flow *flow = find(referee, source, source_port, destination, destination_port);
+
+	if (flow || referee->count == FLOWS)
+		return flow;
+	flow = &referee->flows[referee->count++];
+	*flow = (struct flow){
+		.source = source, .destination = destination,
+		.source_port = source_port, .destination_port = destination_port,
+	};
+	return flow;
+}
+
+struct flow *referee_reverse(struct world *world, const struct flow *flow)
+{
+	return find(&world->referee, flow->destination, flow->destination_port, flow->source, flow->source_port);
+}
+
+struct flow *referee_any_flow(struct world *world)
+{
+	struct referee *referee = &world->referee;
+
+	for (unsigned tries = 0; referee->count > 0 && tries < 8; tries++) {
+		struct flow *flow = &referee->flows[random_below(&world->random, referee->count)];
+
+		if (flow->used && flow->last_bytes > 0 && !flow->ambiguous)
+			return flow;
+	}
+	return NULL;
+}
+
+static void flow_begin(struct flow *flow, const struct tcp_segment *segment)
+{
+	*flow = (struct flow){
+		.source = flow->source, .destination = flow->destination,
+		.source_port = flow->source_port, .destination_port = flow->destination_port,
+		.used = true,
+		.iss = segment->seq,
+		.snd_max = segment->seq + tcp_segment_length(segment),
+		.wscale_offered = segment->options & TCP_OPT_WSCALE,
+		.wscale = segment->wscale,
+		.ts_offered = segment->options & TCP_OPT_TIMESTAMPS,
+		.ts_first = segment->ts_val,
+	};
+}
+
+/* A SYN starts a connection, repeats one, crosses another, or makes the matter unclear. */
+static void judge_syn(struct flow *flow, struct flow *reverse, const struct tcp_segment *segment)
+{
+	bool again = flow->used && flow->iss == segment->seq;
+
+	if (!(segment->flags & TCP_ACK)) {
+		if (again)
+			return;
+		if (reverse->acked)
+			*reverse = (struct flow){
+				.source = reverse->source, .destination = reverse->destination,
+				.source_port = reverse->source_port, .destination_port = reverse->destination_port,
+			};
+		flow_begin(flow, segment);
+		return;
+	}
+	if (!again) {
+		bool unclear = flow->used;
+
+		flow_begin(flow, segment);
+		flow->ambiguous = unclear;
+	}
+	flow->ack_max = segment->ack;
+	if (!flow->acked)
+		flow->edge_max = segment->ack + segment->window;
+	flow->acked = true;
+}
+
+static void judge_window(struct world *world, struct flow *flow, const struct flow *reverse,
+			 const struct tcp_segment *segment)
+{
+	uint8_t scale = flow->wscale_offered && reverse->wscale_offered ? flow->wscale : 0;
+	uint32_t edge = segment->ack + ((uint32_t)segment->window << scale);
+
+	if (!flow->acked) {
+		flow->acked = true;
+		flow->ack_max = segment->ack;
+		flow->edge_max = edge;
+		return;
+	}
+	if (seq_lt(segment->ack, flow->ack_max))
+		world_fail(world, "an acknowledgement went back by %u", flow->ack_max - segment->ack);
+	if (seq_gt(segment->ack, flow->edge_max + reverse->fin_seen))
+		world_fail(world, "acknowledged %u bytes beyond the window it had offered",
+			   segment->ack - flow->edge_max);
+	if (seq_leq(edge + (1u << scale), flow->edge_max) && !flow->fin_seen && !reverse->fin_seen)
+		world_fail(world, "the window's right edge went back by %u", flow->edge_max - edge);
+	flow->ack_max = segment->ack;
+	flow->edge_max = seq_max(flow->edge_max, edge);
+}
+
+static uint64_t drops_of(const struct world *world, unsigned node)
+{
+	const struct counters *counters = stack_counters(world->nodes[node].stack);
+	uint64_t sum = 0;
+
+	for (unsigned i = 1; i < DROP_COUNT; i++)
+		sum += counters->drops[i];
+	return sum;
+}
+
+static void judge_fin(struct world *world, unsigned node, struct flow *flow, const struct tcp_segment *segment)
+{
+	if (!flow->fin_arrived || segment->ack != flow->fin_seq)
+		return;
+	if (drops_of(world, node) == flow->drops_then)
+		world_fail(world, "a FIN had arrived, all before it was acknowledged, but the FIN was not");
+	flow->fin_arrived = false;
+}
+
+static void judge(struct world *world, unsigned node, struct flow *flow, struct flow *reverse,
+		  const struct tcp_segment *segment)
+{
+	uint32_t end = segment->seq + tcp_segment_length(segment);
+	bool fin = segment->flags & TCP_FIN;
+
+	if (!flow->used || !reverse->used || flow->ambiguous || reverse->ambiguous)
+		return;
+	if (!(segment->flags & TCP_ACK))
+		world_fail(world, "a segment without ACK on a synchronised connection");
+	if (seq_gt(segment->ack, reverse->snd_max))
+		world_fail(world, "acknowledged %u bytes that were never sent", segment->ack - reverse->snd_max);
+	/* A probe of a closed window goes one byte beyond it. */
+	if (reverse->acked && seq_gt(end, reverse->edge_max + 1 + fin) && seq_gt(end, flow->snd_max))
+		world_fail(world, "sent %u bytes beyond the window it was offered", end - reverse->edge_max);
+	flow->snd_max = seq_max(flow->snd_max, end);
+	flow->fin_seen |= fin;
+	judge_window(world, flow, reverse, segment);
+	judge_fin(world, node, flow, segment);
+}
+
+static bool between_stacks(const struct seen *seen)
+{
+	return (seen->ip.source == host_ip(0) && seen->ip.destination == host_ip(1)) ||
+	       (seen->ip.source == host_ip(1) && seen->ip.destination == host_ip(0));
+}
+
+void referee_sent(struct world *world, unsigned node, const uint8_t *frame, uint32_t bytes)
+{
+	struct referee *referee = &world->referee;
+	struct flow *flow, *reverse;
+	struct seen seen;
+
+	if (get16(frame + 12) == ETH_TYPE_IPV4 && !frame_checksums_good(frame, bytes))
+		world_fail(world, "node %u sent a frame with a wrong checksum or length", node);
+	if (!parse(frame, bytes, &seen) || !between_stacks(&seen) || (seen.segment.flags & TCP_RST))
+		return;
+	if (seen.ip.source != world->nodes[node].ip)
+		world_fail(world, "node %u sent from another host's address", node);
+	flow = find_or_add(referee, seen.ip.source, seen.segment.source_port, seen.ip.destination,
+			   seen.segment.destination_port);
+	reverse = find_or_add(referee, seen.ip.destination, seen.segment.destination_port, seen.ip.source,
+			      seen.segment.source_port);
+	if (!flow || !reverse)
+		return;
+	if (seen.segment.flags & TCP_SYN)
+		judge_syn(flow, reverse, &seen.segment);
+	else
+		judge(world, node, flow, reverse, &seen.segment);
+	if (seen.segment.flags & TCP_ACK) {
+		flow->last_bytes = bytes;
+		memcpy(referee->last[flow - referee->flows], frame, bytes);
+	}
+}
+
+void referee_delivered(struct world *world, unsigned node, const uint8_t *frame, uint32_t bytes)
+{
+	struct flow *flow;
+	struct seen seen;
+
+	if (!frame_checksums_good(frame, bytes) || !parse(frame, bytes, &seen) || !between_stacks(&seen) ||
+	    !(seen.segment.flags & TCP_FIN) || (seen.segment.flags & (TCP_SYN | TCP_RST)))
+		return;
+	flow = find(&world->referee, seen.ip.destination, seen.segment.destination_port, seen.ip.source,
+		    seen.segment.source_port);
+	if (!flow || !flow->acked || flow->ambiguous || flow->fin_arrived)
+		return;
+	if (seq_gt(seen.segment.seq, flow->ack_max) &&
+	    seq_lt(seen.segment.seq + tcp_segment_length(&seen.segment), flow->edge_max)) {
+		flow->fin_arrived = true;
+		flow->fin_seq = seen.segment.seq + seen.segment.payload_bytes;
+		flow->drops_then = drops_of(world, node);
+	}
+}
