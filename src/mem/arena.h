@@ -33,7 +33,7 @@ struct arena_header {
 struct arena {
 	uint8_t *base; /* the header stands here; at least 4096-aligned */
 	size_t bytes;
-	size_t used;   /* carved so far */
+	size_t used; /* carved so far */
 };
 
 /* Lays a new arena over zeroed memory; secrets are copied into the header. */

@@ -11,7 +11,7 @@ size_t chunk_pool_bytes(const struct chunk_config *config)
 {
 	size_t bytes = 0;
 
-	for (unsigned class = 0; class < CHUNK_CLASSES; class++)
+	for (unsigned class = 0; class < CHUNK_CLASSES; class ++)
 		bytes += pool_bytes(config->count[class], chunk_class_bytes[class]);
 	return bytes;
 }
@@ -20,7 +20,7 @@ void chunk_pool_init(struct chunk_pool *chunks, void *memory, const struct chunk
 {
 	uint8_t *next = memory;
 
-	for (unsigned class = 0; class < CHUNK_CLASSES; class++) {
+	for (unsigned class = 0; class < CHUNK_CLASSES; class ++) {
 		CHECK(config->count[class] < 1u << CHUNK_INDEX_BITS);
 		pool_init(&chunks->classes[class], next, config->count[class], chunk_class_bytes[class]);
 		next += pool_bytes(config->count[class], chunk_class_bytes[class]);
@@ -33,7 +33,7 @@ static unsigned class_for(uint32_t bytes)
 	unsigned class = 0;
 
 	while (class < CHUNK_CLASSES - 1 && chunk_class_bytes[class] - CHUNK_HEADER_BYTES < bytes)
-		class++;
+		class ++;
 	return class;
 }
 
@@ -59,9 +59,9 @@ uint32_t chunk_take(struct chunk_pool *chunks, uint32_t bytes)
 	unsigned best = class_for(bytes);
 	uint32_t id = CHUNK_NONE;
 
-	for (unsigned class = best; class < CHUNK_CLASSES && id == CHUNK_NONE; class++)
+	for (unsigned class = best; class < CHUNK_CLASSES && id == CHUNK_NONE; class ++)
 		id = take_from(chunks, class);
-	for (unsigned class = best; class-- > 0 && id == CHUNK_NONE;)
+	for (unsigned class = best; class -- > 0 && id == CHUNK_NONE;)
 		id = take_from(chunks, class);
 	return id;
 }

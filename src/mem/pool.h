@@ -50,7 +50,8 @@ PURE_INLINE uint32_t pool_take(struct pool *pool)
 		uint32_t index = pool->free_stack[--pool->free_count];
 
 		if (pool->free_count > 4)
-			PREFETCH_WRITE(pool->objects + (size_t)pool->free_stack[pool->free_count - 4] * pool->stride);
+			PREFETCH_WRITE(pool->objects +
+				       (size_t)pool->free_stack[pool->free_count - 4] * pool->stride);
 		return index;
 	}
 	if (likely(pool->fresh < pool->capacity))

@@ -9,7 +9,7 @@
 #include "sys/text.h"
 
 /* Left to everybody else. */
-#define REST_BYTES (64u << 20)
+#define REST_BYTES  (64u << 20)
 /* A page table takes 8 bytes for each 4096: this is twice that. */
 #define TABLES_PART 256
 
@@ -30,7 +30,8 @@ int sys_available_bytes(uint64_t *bytes)
 static const struct cgroup_names {
 	const char *mount, *limit, *used, *file_active, *file_inactive;
 } cgroup_names[2] = {
-	{"/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_active_file", "total_inactive_file"},
+	{"/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_active_file",
+	 "total_inactive_file"},
 	{"", "memory.max", "memory.current", "active_file", "inactive_file"},
 };
 
@@ -146,14 +147,16 @@ int sys_available_check(uint64_t bytes, bool in_cgroup, char *error, size_t room
 	}
 	sys_text_size(wanted, need);
 	if (wanted > available || wanted < bytes) {
-		snprintf(error, room, "%s of memory are needed but the machine has only %s available: "
-			 "ask for fewer connections, or stop other programs", need,
-			 sys_text_size(available, have));
+		snprintf(error, room,
+			 "%s of memory are needed but the machine has only %s available: "
+			 "ask for fewer connections, or stop other programs",
+			 need, sys_text_size(available, have));
 		return -ENOMEM;
 	}
 	group = in_cgroup ? sys_cgroup_room_bytes() : UINT64_MAX;
 	if (wanted > group) {
-		snprintf(error, room, "%s of memory are needed but the control group leaves only %s: "
+		snprintf(error, room,
+			 "%s of memory are needed but the control group leaves only %s: "
 			 "ask for fewer connections, or raise the memory limit of the service or container",
 			 need, sys_text_size(group, have));
 		return -ENOMEM;

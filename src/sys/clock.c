@@ -32,8 +32,11 @@ void sys_clock_advice(uint32_t cost_ns, char *text, size_t room)
 	text[0] = 0;
 	if (cost_ns <= SYS_CLOCK_SLOW_NS)
 		return;
-	sys_text_read("/sys/devices/system/clocksource/clocksource0/current_clocksource", source, sizeof(source));
+	sys_text_read("/sys/devices/system/clocksource/clocksource0/current_clocksource", source,
+		      sizeof(source));
 	source[strcspn(source, "\n")] = 0;
-	snprintf(text, room, "Reading the clock costs %u ns, since the clock source is %s: boot with "
-		 "clocksource=tsc if the processor's counter is stable.", cost_ns, source);
+	snprintf(text, room,
+		 "Reading the clock costs %u ns, since the clock source is %s: boot with "
+		 "clocksource=tsc if the processor's counter is stable.",
+		 cost_ns, source);
 }

@@ -7,19 +7,14 @@
 
 int sys_entropy_fill(void *to, size_t bytes)
 {
-	uint8_t *next = to;
+	ssize_t got;
 
-	while (bytes > 0) {
-		ssize_t got = getrandom(next, bytes, 0);
-
-		if (got < 0 && errno == EINTR)
-			continue;
-		if (got < 0)
-			return -errno;
-		next += got;
-		bytes -= (size_t)got;
-	}
-	return 0;
+	if (bytes > SYS_ENTROPY_MAX)
+		return -EINVAL;
+	do {
+		got = getrandom(to, bytes, 0);
+	} while (got < 0 && errno == EINTR);
+	return got < 0 ? -errno : 0;
 }
 
 int sys_entropy_secrets(struct arena_secrets *secrets)

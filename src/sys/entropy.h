@@ -4,7 +4,12 @@
 
 #include "mem/arena.h"
 
-/* 0, or -errno: the machine has no randomness to give. Waits early at boot only. */
+/* So much the kernel gives whole, not in parts. */
+#define SYS_ENTROPY_MAX 256
+_Static_assert(sizeof(struct arena_secrets) <= SYS_ENTROPY_MAX, "drawn in one piece");
+
+/* 0, or -errno: the machine has no randomness to give, or too much was asked for.
+ * Waits early at boot only. */
 int sys_entropy_fill(void *to, size_t bytes);
 /* All secrets of an arena, each different. */
 int sys_entropy_secrets(struct arena_secrets *secrets);

@@ -22,8 +22,10 @@ int sys_pin_thread(int cpu, char error[SYS_ERROR_BYTES])
 		ret = pthread_setaffinity_np(pthread_self(), sizeof(set), &set);
 	}
 	if (ret != 0)
-		snprintf(error, SYS_ERROR_BYTES, "cannot run on cpu %d (%s): choose one that is online and that "
-			 "this process may use (taskset -cp $$ shows them)", cpu, strerror(ret));
+		snprintf(error, SYS_ERROR_BYTES,
+			 "cannot run on cpu %d (%s): choose one that is online and that "
+			 "this process may use (taskset -cp $$ shows them)",
+			 cpu, strerror(ret));
 	return -ret;
 }
 

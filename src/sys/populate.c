@@ -18,16 +18,16 @@
 #define MADV_COLLAPSE 25
 #endif
 
-#define SLICE_BYTES     ((size_t)32 << 20)
-#define HUGE_BYTES      ((size_t)2 << 20)
-#define HELPERS_MAX     63
-#define POLL_NS         5000000
+#define SLICE_BYTES ((size_t)32 << 20)
+#define HUGE_BYTES  ((size_t)2 << 20)
+#define HELPERS_MAX 63
+#define POLL_NS     5000000
 
 struct run {
 	const struct sys_populate *what;
 	atomic_size_t next; /* first byte that nobody has taken */
 	atomic_size_t done;
-	atomic_int error;   /* the first that happened, positive */
+	atomic_int error; /* the first that happened, positive */
 };
 
 /* One written byte in each huge page gives it a page table, which collapsing needs;

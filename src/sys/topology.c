@@ -121,8 +121,9 @@ int sys_pick_cpus(const struct sys_topology *topology, unsigned count, int node,
 	bool taken[SYS_CPUS_MAX] = {false};
 
 	if (count == 0 || count > topology->cpu_count) {
-		snprintf(error, 256, "%u workers asked for, but this process may use %u cpu%s: ask for 1 to %u",
-			 count, topology->cpu_count, topology->cpu_count == 1 ? "" : "s", topology->cpu_count);
+		snprintf(error, 256,
+			 "%u workers asked for, but this process may use %u cpu%s: ask for 1 to %u", count,
+			 topology->cpu_count, topology->cpu_count == 1 ? "" : "s", topology->cpu_count);
 		return -EINVAL;
 	}
 	for (unsigned picked = 0; picked < count; picked++) {

@@ -43,7 +43,8 @@ static void the_smallest_class_that_fits_serves(void **state)
 {
 	static const struct {
 		uint32_t bytes, whole;
-	} cases[] = {{0, 128}, {1, 128}, {112, 128}, {113, 512}, {496, 512}, {497, 2048}, {2032, 2048}, {65536, 2048}};
+	} cases[] = {{0, 128},   {1, 128},    {112, 128},   {113, 512},
+		     {496, 512}, {497, 2048}, {2032, 2048}, {65536, 2048}};
 	struct fixture *fixture = *state;
 
 	for (unsigned i = 0; i < ARRAY_COUNT(cases); i++) {
@@ -138,7 +139,7 @@ static void a_chain_goes_back_whole(void **state)
 	assert_int_equal(fixture->chunks.bytes_live, 4 * 128 + 3 * 512 + 2 * 2048);
 	chunk_give_chain(&fixture->chunks, first);
 	assert_int_equal(fixture->chunks.bytes_live, 0);
-	for (unsigned class = 0; class < CHUNK_CLASSES; class++)
+	for (unsigned class = 0; class < CHUNK_CLASSES; class ++)
 		assert_int_equal(pool_live(&fixture->chunks.classes[class]), 0);
 }
 
@@ -147,8 +148,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(the_smallest_class_that_fits_serves, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_taken_chunk_is_empty, setup, teardown),
-		cmocka_unit_test_setup_teardown(an_empty_class_falls_back_to_larger_then_smaller, setup, teardown),
-		cmocka_unit_test_setup_teardown(smaller_classes_are_tried_from_the_next_one_down, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_empty_class_falls_back_to_larger_then_smaller, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(smaller_classes_are_tried_from_the_next_one_down, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(chunks_do_not_overlap, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_chain_goes_back_whole, setup, teardown),
 	};

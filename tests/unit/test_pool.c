@@ -123,7 +123,8 @@ static size_t resident_pages(void *memory, size_t bytes)
 static void ten_million_blocks_start_without_a_touch(void **state)
 {
 	size_t bytes = ALIGN_UP(pool_bytes(10000000, 256), (size_t)65536);
-	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+			    -1, 0);
 	struct pool pool;
 
 	(void)state;

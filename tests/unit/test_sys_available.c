@@ -162,7 +162,8 @@ static void sizes_are_words(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test_setup_teardown(version_two_takes_the_tightest_up_to_the_root, setup, teardown),
+		cmocka_unit_test_setup_teardown(version_two_takes_the_tightest_up_to_the_root, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(version_one_has_a_line_for_memory, setup, teardown),
 		cmocka_unit_test_setup_teardown(without_a_limit_there_is_none, setup, teardown),
 		cmocka_unit_test(what_is_available_is_granted_and_more_is_not),
