@@ -17,16 +17,16 @@ enum packet_checksum {
 };
 
 struct packet {
-	uint8_t *data;        /* first byte of the Ethernet header */
-	uint32_t bytes;       /* rx: length of the frame; tx: filled by the stack */
-	uint16_t room;        /* tx: bytes that fit at data */
-	uint8_t checksum;     /* enum packet_checksum */
-	uint8_t fragments;    /* further buffers that belong to this frame: 0 so far */
-	uint16_t csum_start;  /* PARTIAL: offset of the transport header in the frame */
-	uint16_t csum_offset; /* PARTIAL: offset of the checksum field behind that */
-	uint16_t gso_bytes;   /* payload bytes a segment; 0: one segment */
-	uint16_t header_bytes;/* gso: bytes of all headers, copied before each segment */
-	uint64_t port_ref;    /* the port's own note (frame address, slot); opaque here */
+	uint8_t *data;         /* first byte of the Ethernet header */
+	uint32_t bytes;        /* rx: length of the frame; tx: filled by the stack */
+	uint16_t room;         /* tx: bytes that fit at data */
+	uint8_t checksum;      /* enum packet_checksum */
+	uint8_t fragments;     /* further buffers that belong to this frame: 0 so far */
+	uint16_t csum_start;   /* PARTIAL: offset of the transport header in the frame */
+	uint16_t csum_offset;  /* PARTIAL: offset of the checksum field behind that */
+	uint16_t gso_bytes;    /* payload bytes a segment; 0: one segment */
+	uint16_t header_bytes; /* gso: bytes of all headers, copied before each segment */
+	uint64_t port_ref;     /* the port's own note (frame address, slot); opaque here */
 };
 
 _Static_assert(sizeof(struct packet) == 32, "two descriptors a cache line");
