@@ -21,6 +21,7 @@ struct rig {
 	uint32_t sent, received;
 	uint32_t numbers[2 * FRAMES]; /* of the frames received, in order */
 	uint32_t damaged;
+	bool struck[FRAME_BYTES]; /* bytes in which a bit was flipped */
 	uint64_t digest; /* of everything received, and when */
 };
 
@@ -68,7 +69,8 @@ static void rig_note(struct rig *rig, const struct packet *packet)
 	memcpy(&number, packet->data, sizeof(number));
 	for (uint32_t i = 0; i < FRAME_BYTES; i++) {
 		rig->digest = (rig->digest ^ packet->data[i]) * 0x100000001b3ULL;
-		damaged |= i >= 14 && packet->data[i] != 0;
+		rig->struck[i] |= i >= sizeof(number) && packet->data[i] != 0;
+		damaged |= i >= sizeof(number) && packet->data[i] != 0;
 	}
 	rig->digest = (rig->digest ^ rig->now_us) * 0x100000001b3ULL;
 	rig->damaged += damaged;
@@ -159,6 +161,8 @@ static void test_shares(void **state)
 	assert_int_equal(stats->delayed, 0);
 	/* Of all damaged frames some came twice; two flips of one bit undo each other, but rarely. */
 	assert_true(rig->damaged >= stats->corrupted * 99 / 100 && rig->damaged <= stats->corrupted * 105 / 100);
+	for (uint32_t i = 0; i < FRAME_BYTES; i++)
+		assert_int_equal(rig->struck[i], i >= 14);
 	rig_free(rig);
 }
 
@@ -240,6 +244,24 @@ static void test_delay(void **state)
 	rig_free(rig);
 }
 
+/* Frames of one moment keep their order. */
+static void test_delay_of_a_burst(void **state)
+{
+	const struct fault_config config = {.delay_us = 20000, .seed = 5};
+	struct rig *rig = rig_new(&config);
+
+	(void)state;
+	rig_send(rig, 60);
+	assert_int_equal(rig_receive(rig, PORT_BURST), 0);
+	rig->now_us = 20000;
+	while (rig_receive(rig, 9) > 0)
+		;
+	assert_int_equal(rig->received, 60);
+	for (uint32_t i = 0; i < 60; i++)
+		assert_int_equal(rig->numbers[i], i);
+	rig_free(rig);
+}
+
 static void test_jitter(void **state)
 {
 	const struct fault_config config = {.delay_us = 20000, .jitter_us = 5000, .seed = 5};
@@ -295,9 +317,9 @@ static void test_overflow(void **state)
 	rig_free(rig);
 }
 
-static uint64_t digest_of(uint64_t seed)
+static uint64_t digest_of(uint64_t seed, double corrupt)
 {
-	const struct fault_config config = {.loss = 0.05, .duplicate = 0.05, .reorder = 0.05, .corrupt = 0.05,
+	const struct fault_config config = {.loss = 0.05, .duplicate = 0.05, .reorder = 0.05, .corrupt = corrupt,
 					    .delay_us = 2000, .jitter_us = 500, .seed = seed};
 	struct rig *rig = rig_new(&config);
 	uint64_t digest;
@@ -313,9 +335,10 @@ static uint64_t digest_of(uint64_t seed)
 static void test_repeats_by_seed(void **state)
 {
 	(void)state;
-	assert_true(digest_of(77) == digest_of(77));
-	assert_true(digest_of(77) != digest_of(78));
-	assert_true(digest_of(0) != digest_of(1));
+	assert_true(digest_of(77, 0.05) == digest_of(77, 0.05));
+	assert_true(digest_of(77, 0) == digest_of(77, 0));
+	assert_true(digest_of(77, 0) != digest_of(78, 0));
+	assert_true(digest_of(0, 0) != digest_of(1, 0));
 }
 
 /* What goes out passes untouched. */
@@ -403,6 +426,7 @@ int main(void)
 		cmocka_unit_test(test_reorder),
 		cmocka_unit_test(test_reorder_last),
 		cmocka_unit_test(test_delay),
+		cmocka_unit_test(test_delay_of_a_burst),
 		cmocka_unit_test(test_jitter),
 		cmocka_unit_test(test_overflow),
 		cmocka_unit_test(test_repeats_by_seed),
