@@ -13,9 +13,10 @@
  *   nots      without timestamps, though they were agreed on
  *   fill N    every payload byte is N instead of the stream's own content
  *
- * On the way in, what is left out has a useful default (seq and ack: next in order; win: the peer's; timestamps:
- * as agreed). In an expectation flags and length are always exact, options must be those that are named (and
- * timestamps as agreed), the payload must be the stream's content; seq, ack and win are compared when named.
+ * On the way in, what is left out has a useful default (seq and ack: next in order; win: the peer's;
+ * timestamps: as agreed). In an expectation flags and length are always exact, options must be those that are
+ * named (and timestamps as agreed), the payload must be the stream's content; seq, ack and win are compared
+ * when named.
  *
  * The content of byte i of a stream is known, so that nothing has to be stored to be compared.
  * Every frame, drop and event must be expected by the test: what is left over fails it. */
@@ -32,41 +33,42 @@
 #include "stack/stack.h"
 #include "wire/tcp.h"
 
-#define STACK_IP   0x0a000001u /* 10.0.0.1 */
-#define PEER_IP    0x0a000002u /* 10.0.0.2 */
+#define STACK_IP    0x0a000001u /* 10.0.0.1 */
+#define PEER_IP     0x0a000002u /* 10.0.0.2 */
 #define SERVER_PORT 80
 #define PEER_PORT   40000
 
-#define MS 1000u
+#define MS     1000u
 #define SECOND 1000000u
 
-#define OUT_FRAMES  4096
-#define FRAME_ROOM  2048
-#define EVENTS_MAX  512
-#define SLOTS_MAX   64
-#define PEERS_MAX   16
+#define OUT_FRAMES 4096
+#define FRAME_ROOM 2048
+#define EVENTS_MAX 512
+#define SLOTS_MAX  64
+#define PEERS_MAX  16
 
 /* Where sequence numbers and clocks start; the test program runs once for each. */
 enum start_mode {
-	START_PLAIN,      /* small numbers */
-	START_PEER_WRAPS, /* the peer's sequence numbers and timestamps, and the stack's clock are about to wrap */
-	START_STACK_WRAPS,/* the stack's sequence numbers are about to wrap */
+	START_PLAIN,       /* small numbers */
+	START_PEER_WRAPS,  /* the peer's sequence numbers and timestamps, and the stack's clock are about to
+			      wrap */
+	START_STACK_WRAPS, /* the stack's sequence numbers are about to wrap */
 };
 extern enum start_mode start_mode;
 
 struct peer {
 	uint32_t ip;
 	uint16_t port, stack_port;
-	uint32_t iss, irs;       /* ours, and the stack's once it is known */
+	uint32_t iss, irs; /* ours, and the stack's once it is known */
 	bool irs_known;
 	uint32_t snd_nxt, rcv_nxt; /* relative */
-	uint32_t window;         /* default for `win` */
-	bool timestamps;         /* agreed on */
-	uint32_t ts_base;        /* our timestamp at the start of the test */
-	uint32_t ts_seen;        /* the stack's last TSval */
+	uint32_t window;           /* default for `win` */
+	bool timestamps;           /* agreed on */
+	uint32_t ts_base;          /* our timestamp at the start of the test */
+	uint32_t ts_seen;          /* the stack's last TSval */
 	/* What `open` offers. */
 	uint16_t mss;
-	int wscale;              /* -1: not offered */
+	int wscale; /* -1: not offered */
 	bool offer_timestamps, offer_sack;
 };
 
@@ -88,10 +90,10 @@ struct slot {
 
 /* What the application does by itself, inside callbacks. */
 struct app {
-	size_t consume;      /* at most so many bytes a call of on_data; SIZE_MAX: all */
-	bool quiet;          /* no "data" events */
-	bool keep_open;      /* on_eof does nothing; else c10m_close */
-	bool no_check;       /* the content of received data is not compared */
+	size_t consume; /* at most so many bytes a call of on_data; SIZE_MAX: all */
+	bool quiet;     /* no "data" events */
+	bool keep_open; /* on_eof does nothing; else c10m_close */
+	bool no_check;  /* the content of received data is not compared */
 	void (*hook)(struct test *t, c10m_conn *conn, unsigned slot, const char *event);
 };
 
@@ -104,7 +106,7 @@ struct test {
 	void *memory;
 	uint64_t start_us, now_us;
 	struct peer peers[PEERS_MAX];
-	struct peer *peer;           /* whom inject and expect speak for */
+	struct peer *peer; /* whom inject and expect speak for */
 	struct app app;
 	struct slot slots[SLOTS_MAX];
 	unsigned slot_count;
@@ -112,11 +114,11 @@ struct test {
 	unsigned event_first, event_count;
 	struct out_frame *out;
 	unsigned out_first, out_count;
-	struct counters mark;        /* when `counted` looked last */
-	struct counters drops_seen;  /* when drops were looked at last */
-	bool no_neighbours;          /* set before test_start: nobody's link address is known */
+	struct counters mark;       /* when `counted` looked last */
+	struct counters drops_seen; /* when drops were looked at last */
+	bool no_neighbours;         /* set before test_start: nobody's link address is known */
 	bool drops_ignored[DROP_COUNT];
-	bool active;                 /* set before test_start: open_client will be used, not open_server */
+	bool active; /* set before test_start: open_client will be used, not open_server */
 };
 
 /* A test's life: `begin` sets defaults, the test may change config, services[0] and peers, `start` makes the
@@ -130,7 +132,7 @@ void test_settled(struct test *t, const char *file, int line);
 /* --- time */
 /* Moves the clock, waking the stack exactly at its own deadlines. */
 void pass_us(struct test *t, uint64_t us);
-#define pass_ms(t, ms) pass_us((t), (uint64_t)(ms) * MS)
+#define pass_ms(t, ms) pass_us((t), (uint64_t)(ms)*MS)
 /* Runs stack_tx now. */
 void flush(struct test *t);
 
@@ -143,10 +145,10 @@ void expect_at(struct test *t, const char *file, int line, const char *format, .
 void expect_after_at(struct test *t, const char *file, int line, uint64_t ms, const char *format, ...)
 	__attribute__((format(printf, 5, 6)));
 void expect_nothing_at(struct test *t, const char *file, int line);
-#define inject(t, ...) inject_at((t), __FILE__, __LINE__, __VA_ARGS__)
-#define expect(t, ...) expect_at((t), __FILE__, __LINE__, __VA_ARGS__)
+#define inject(t, ...)           inject_at((t), __FILE__, __LINE__, __VA_ARGS__)
+#define expect(t, ...)           expect_at((t), __FILE__, __LINE__, __VA_ARGS__)
 #define expect_after(t, ms, ...) expect_after_at((t), __FILE__, __LINE__, (ms), __VA_ARGS__)
-#define expect_nothing(t) expect_nothing_at((t), __FILE__, __LINE__)
+#define expect_nothing(t)        expect_nothing_at((t), __FILE__, __LINE__)
 /* Builds the frame of a segment without injecting it; returns its bytes. */
 uint32_t build(struct test *t, uint8_t *frame, const char *format, ...) __attribute__((format(printf, 3, 4)));
 /* Puts right the checksums of a frame that was changed by hand. */
@@ -158,15 +160,16 @@ struct burst {
 	uint32_t bytes[STACK_BURST];
 	uint32_t count;
 };
-void burst_add(struct test *t, struct burst *burst, const char *format, ...) __attribute__((format(printf, 3, 4)));
+void burst_add(struct test *t, struct burst *burst, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
 void inject_burst(struct test *t, const struct burst *burst);
 /* The next frame that came out, parsed no further; fails when there is none. */
 const struct out_frame *next_out_at(struct test *t, const char *file, int line);
 #define next_out(t) next_out_at((t), __FILE__, __LINE__)
 /* Throws away what came out. Returns how many frames. */
 unsigned discard_out(struct test *t);
-/* Takes the next frame, which must be a good TCP segment to the current peer. `segment` points into a copy that
- * lives until the next call. */
+/* Takes the next frame, which must be a good TCP segment to the current peer. `segment` points into a copy
+ * that lives until the next call. */
 void next_segment_at(struct test *t, const char *file, int line, struct tcp_segment *segment);
 #define next_segment(t, segment) next_segment_at((t), __FILE__, __LINE__, (segment))
 /* Which peer inject and expect speak for. */
@@ -175,8 +178,8 @@ void use_peer(struct test *t, unsigned index);
 /* --- ARP and ICMP */
 uint32_t build_arp(uint8_t *frame, uint16_t operation, uint32_t sender_ip, const uint8_t sender_mac[6],
 		   uint32_t target_ip, bool broadcast);
-uint32_t build_icmp(struct test *t, uint8_t *frame, uint8_t type, uint8_t code, uint32_t rest, const void *body,
-		    uint32_t bytes);
+uint32_t build_icmp(struct test *t, uint8_t *frame, uint8_t type, uint8_t code, uint32_t rest,
+		    const void *body, uint32_t bytes);
 /* An ICMP error that quotes a segment the stack sent with this relative sequence number. */
 void inject_icmp_error(struct test *t, uint8_t type, uint8_t code, uint32_t rest, uint32_t quoted_seq);
 void expect_arp_request_at(struct test *t, const char *file, int line, uint32_t ip);
@@ -203,7 +206,7 @@ void expect_event_at(struct test *t, const char *file, int line, const char *for
 	__attribute__((format(printf, 4, 5)));
 void expect_no_event_at(struct test *t, const char *file, int line);
 #define expect_event(t, ...) expect_event_at((t), __FILE__, __LINE__, __VA_ARGS__)
-#define expect_no_event(t) expect_no_event_at((t), __FILE__, __LINE__)
+#define expect_no_event(t)   expect_no_event_at((t), __FILE__, __LINE__)
 void discard_events(struct test *t);
 c10m_conn *app_conn(struct test *t, unsigned slot); /* fails when it has ended */
 size_t app_send(struct test *t, unsigned slot, size_t bytes);
@@ -224,7 +227,8 @@ struct test *begin_open(void); /* begin, start, open_server */
 struct stack_usage usage(struct test *t);
 uint8_t stream_byte(uint64_t position);
 
-/* Runs a group with the start mode named by the first argument (plain, peer-wraps, stack-wraps; default plain). */
+/* Runs a group with the start mode named by the first argument (plain, peer-wraps, stack-wraps; default
+ * plain). */
 #define PACKET_MAIN(tests) \
 	int main(int argc, char **argv) \
 	{ \

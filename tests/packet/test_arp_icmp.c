@@ -31,7 +31,8 @@ static void arp_request_is_answered(void **state)
 	assert_int_equal(eth_parse(out->data, out->bytes, &eth), DROP_NONE);
 	assert_memory_equal(eth.destination.octets, mac, 6);
 	assert_memory_equal(eth.source.octets, t->config.mac.octets, 6);
-	assert_int_equal(arp_parse(out->data + ETH_HEADER_BYTES, out->bytes - ETH_HEADER_BYTES, &arp), DROP_NONE);
+	assert_int_equal(arp_parse(out->data + ETH_HEADER_BYTES, out->bytes - ETH_HEADER_BYTES, &arp),
+			 DROP_NONE);
 	assert_int_equal(arp.operation, ARP_REPLY);
 	assert_int_equal(arp.sender_ip, STACK_IP);
 	assert_int_equal(arp.target_ip, PEER_IP);
@@ -175,7 +176,8 @@ static void learning_from_a_request(void **state)
 	test_finish(t);
 }
 
-/* The client's first SYN, from a host that was never heard of: it gets its answer, with or without a question. */
+/* The client's first SYN, from a host that was never heard of: it gets its answer, with or without a
+ * question. */
 static void syn_from_an_unknown_neighbour(void **state)
 {
 	struct test *t = begin_lonely();
@@ -230,7 +232,8 @@ static void ping_is_answered_with_its_data(void **state)
 	for (unsigned i = 0; i < sizeof(body); i++)
 		body[i] = stream_byte(i);
 	for (uint32_t bytes = 0; bytes <= sizeof(body); bytes += 125) {
-		inject_raw(t, frame, build_icmp(t, frame, ICMP_ECHO_REQUEST, 0, 0x12340001 + bytes, body, bytes));
+		inject_raw(t, frame,
+			   build_icmp(t, frame, ICMP_ECHO_REQUEST, 0, 0x12340001 + bytes, body, bytes));
 		out = next_out(t);
 		icmp = out->data + ETH_HEADER_BYTES + IPV4_HEADER_BYTES;
 		assert_int_equal(out->bytes, ETH_HEADER_BYTES + IPV4_HEADER_BYTES + 8 + bytes);
@@ -246,7 +249,7 @@ static void ping_is_answered_with_its_data(void **state)
 static void oversize_ping(void **state)
 {
 	struct test *t = begin_open();
-	uint8_t frame[FRAME_ROOM] = { 0 }, body[1472] = { 0 };
+	uint8_t frame[FRAME_ROOM] = {0}, body[1472] = {0};
 
 	(void)state;
 	inject_raw(t, frame, build_icmp(t, frame, ICMP_ECHO_REQUEST, 0, 1, body, sizeof(body)));

@@ -1,5 +1,5 @@
-/* test_attack.c - segments, frames and messages that mean harm, or are broken: each is dropped with its reason
- * (RFC 5961, RFC 7323 section 5, RFC 5927, RFC 1122, design section 7). */
+/* test_attack.c - segments, frames and messages that mean harm, or are broken: each is dropped with its
+ * reason (RFC 5961, RFC 7323 section 5, RFC 5927, RFC 1122, design section 7). */
 #include "harness.h"
 
 #include "wire/arp.h"
@@ -80,7 +80,7 @@ static void reset_outside_the_window_is_dropped(void **state)
 
 static void syn_in_a_connection_is_challenged(void **state)
 {
-	static const uint32_t seqs[] = { 0, 1, 100, 65535, 70000, 0x80000000u };
+	static const uint32_t seqs[] = {0, 1, 100, 65535, 70000, 0x80000000u};
 	struct test *t = begin_open();
 
 	(void)state;
@@ -271,8 +271,8 @@ static void missing_timestamp(void **state)
 	test_finish(t);
 }
 
-/* RFC 7323 section 4.3: what is echoed is the timestamp of the segment that advanced the window, not of one that
- * came out of order. */
+/* RFC 7323 section 4.3: what is echoed is the timestamp of the segment that advanced the window, not of one
+ * that came out of order. */
 static void echoed_timestamps(void **state)
 {
 	struct test *t = begin_timestamps();
@@ -315,27 +315,27 @@ struct damage {
 static void broken_headers(void **state)
 {
 	static const struct damage damages[] = {
-		{ DROP_ETH_NOT_OURS, 5, 0x77, false },
-		{ DROP_ETH_TYPE, 12, 0x86, false },
-		{ DROP_IP_VERSION, IP, 0x65, true },
-		{ DROP_IP_HEADER_LENGTH, IP, 0x44, false },
-		{ DROP_IP_HEADER_LENGTH, IP, 0x40, false },
-		{ DROP_IP_TOTAL_LENGTH, IP + 2, 0x7f, true },
-		{ DROP_IP_CHECKSUM, IP + 10, 0x5a, false },
-		{ DROP_IP_NOT_OURS, IP + 19, 0x77, true },
-		{ DROP_IP_BAD_SOURCE, IP + 12, 0xe0, true },  /* multicast */
-		{ DROP_IP_BAD_SOURCE, IP + 12, 0x7f, true },  /* loopback */
-		{ DROP_IP_BAD_SOURCE, IP + 12, 0x00, true },
-		{ DROP_IP_BAD_SOURCE, IP + 12, 0xf0, true },  /* class E */
-		{ DROP_IP_FRAGMENT, IP + 6, 0x20, true },     /* more fragments */
-		{ DROP_IP_FRAGMENT, IP + 7, 0x10, true },     /* an offset */
-		{ DROP_IP_PROTOCOL, IP + 9, 17, true },
-		{ DROP_IP_PROTOCOL, IP + 9, 0, true },
-		{ DROP_TCP_HEADER_LENGTH, TCP + 12, 0x40, true },
-		{ DROP_TCP_HEADER_LENGTH, TCP + 12, 0x00, true },
-		{ DROP_TCP_HEADER_LENGTH, TCP + 12, 0xf0, true },
-		{ DROP_TCP_CHECKSUM, TCP + 16, 0x99, false },
-		{ DROP_TCP_CHECKSUM, TCP + 20, 0x99, false },
+		{DROP_ETH_NOT_OURS, 5, 0x77, false},
+		{DROP_ETH_TYPE, 12, 0x86, false},
+		{DROP_IP_VERSION, IP, 0x65, true},
+		{DROP_IP_HEADER_LENGTH, IP, 0x44, false},
+		{DROP_IP_HEADER_LENGTH, IP, 0x40, false},
+		{DROP_IP_TOTAL_LENGTH, IP + 2, 0x7f, true},
+		{DROP_IP_CHECKSUM, IP + 10, 0x5a, false},
+		{DROP_IP_NOT_OURS, IP + 19, 0x77, true},
+		{DROP_IP_BAD_SOURCE, IP + 12, 0xe0, true}, /* multicast */
+		{DROP_IP_BAD_SOURCE, IP + 12, 0x7f, true}, /* loopback */
+		{DROP_IP_BAD_SOURCE, IP + 12, 0x00, true},
+		{DROP_IP_BAD_SOURCE, IP + 12, 0xf0, true}, /* class E */
+		{DROP_IP_FRAGMENT, IP + 6, 0x20, true},    /* more fragments */
+		{DROP_IP_FRAGMENT, IP + 7, 0x10, true},    /* an offset */
+		{DROP_IP_PROTOCOL, IP + 9, 17, true},
+		{DROP_IP_PROTOCOL, IP + 9, 0, true},
+		{DROP_TCP_HEADER_LENGTH, TCP + 12, 0x40, true},
+		{DROP_TCP_HEADER_LENGTH, TCP + 12, 0x00, true},
+		{DROP_TCP_HEADER_LENGTH, TCP + 12, 0xf0, true},
+		{DROP_TCP_CHECKSUM, TCP + 16, 0x99, false},
+		{DROP_TCP_CHECKSUM, TCP + 20, 0x99, false},
 	};
 
 	(void)state;
@@ -379,8 +379,10 @@ static void truncated_frames(void **state)
 	for (uint32_t cut = 0; cut < bytes; cut++) {
 		inject_raw(t, frame, cut);
 		expect_nothing(t);
-		expect_drop_at(t, "truncated_frames, bytes", (int)cut, cut < ETH_HEADER_BYTES ? DROP_ETH_SHORT :
-			       cut < TCP ? DROP_IP_SHORT : DROP_IP_TOTAL_LENGTH);
+		expect_drop_at(t, "truncated_frames, bytes", (int)cut,
+			       cut < ETH_HEADER_BYTES ? DROP_ETH_SHORT
+			       : cut < TCP            ? DROP_IP_SHORT
+						      : DROP_IP_TOTAL_LENGTH);
 	}
 	inject_raw(t, frame, bytes);
 	expect_event(t, "data 10");
@@ -544,7 +546,7 @@ static void source_is_our_own_address(void **state)
 /* RFC 1122 section 4.2.3.10: a SYN to or from a broadcast or multicast address is dropped in silence. */
 static void broadcast_addresses(void **state)
 {
-	static const uint32_t bad_sources[] = { 0xffffffffu, 0x0a0000ffu, 0xe0000001u };
+	static const uint32_t bad_sources[] = {0xffffffffu, 0x0a0000ffu, 0xe0000001u};
 	struct test *t = test_begin();
 	uint8_t frame[FRAME_ROOM];
 	uint32_t bytes;
@@ -598,12 +600,12 @@ static void hard_error_in_flight_ends_a_connect(void **state)
 	test_finish(t);
 }
 
-/* RFC 5927 section 6.3, RFC 9293 section 3.9.2.2: an established connection is not ended by a message that anybody
- * can forge. */
+/* RFC 5927 section 6.3, RFC 9293 section 3.9.2.2: an established connection is not ended by a message that
+ * anybody can forge. */
 static void errors_do_not_end_established_connections(void **state)
 {
 	static const uint8_t codes[] = {
-		ICMP_CODE_NET_UNREACHABLE, ICMP_CODE_HOST_UNREACHABLE, ICMP_CODE_PROTOCOL_UNREACHABLE,
+		ICMP_CODE_NET_UNREACHABLE,  ICMP_CODE_HOST_UNREACHABLE,    ICMP_CODE_PROTOCOL_UNREACHABLE,
 		ICMP_CODE_PORT_UNREACHABLE, ICMP_CODE_SOURCE_ROUTE_FAILED,
 	};
 	struct test *t = begin_open();
@@ -666,7 +668,7 @@ static void fragmentation_needed_lowers_the_mtu(void **state)
 
 static void mtu_never_falls_below_the_minimum(void **state)
 {
-	static const uint32_t mtus[] = { 0, 1, 20, 40, 67, 68 };
+	static const uint32_t mtus[] = {0, 1, 20, 40, 67, 68};
 	struct test *t = begin_open();
 	struct tcp_segment segment;
 
@@ -727,7 +729,7 @@ static void source_quench_is_ignored(void **state)
 static void truncated_icmp_errors(void **state)
 {
 	struct test *t = begin_open();
-	uint8_t frame[FRAME_ROOM], quote[28] = { 0x45 };
+	uint8_t frame[FRAME_ROOM], quote[28] = {0x45};
 
 	(void)state;
 	app_send(t, 0, 100);
@@ -744,8 +746,8 @@ static void truncated_icmp_errors(void **state)
 	test_finish(t);
 }
 
-/* Sequence comparison with plain '<' (design section 7): the same acts with numbers on both sides of the wrap; this
- * program runs with three starts, and here every distance to the wrap is tried. */
+/* Sequence comparison with plain '<' (design section 7): the same acts with numbers on both sides of the
+ * wrap; this program runs with three starts, and here every distance to the wrap is tried. */
 static void trap_comparisons_across_the_wrap(void **state)
 {
 	(void)state;

@@ -1,5 +1,5 @@
-/* test_close.c - the end of a connection, from every state (RFC 9293 sections 3.6, 3.10.4, 3.10.7.4; RFC 1337;
- * RFC 6191). */
+/* test_close.c - the end of a connection, from every state (RFC 9293 sections 3.6, 3.10.4, 3.10.7.4; RFC
+ * 1337; RFC 6191). */
 #include "harness.h"
 
 static struct test *begin_keep_open(void)
@@ -504,7 +504,7 @@ static void services_without_callbacks(void **state)
 	struct test *t = test_begin();
 
 	(void)state;
-	t->services[0] = (struct c10m_service){ .name = "silent", .port = SERVER_PORT };
+	t->services[0] = (struct c10m_service){.name = "silent", .port = SERVER_PORT};
 	test_start(t);
 	inject(t, "S seq 0 win 1000 mss 1460");
 	expect(t, "S. seq 0 ack 1 mss 1460");
@@ -617,7 +617,8 @@ static void fin_wait_2_ends_after_a_full_close(void **state)
 	test_finish(t);
 }
 
-/* --- TIME_WAIT --------------------------------------------------------------------------------------------- */
+/* --- TIME_WAIT ---------------------------------------------------------------------------------------------
+ */
 
 static void repeated_fin_in_time_wait(void **state)
 {
@@ -753,7 +754,8 @@ static void connect_does_not_take_a_port_in_time_wait(void **state)
 	test_finish(t);
 }
 
-/* --- stopping ---------------------------------------------------------------------------------------------- */
+/* --- stopping ----------------------------------------------------------------------------------------------
+ */
 
 static void stop_resets_everyone(void **state)
 {

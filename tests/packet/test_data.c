@@ -53,7 +53,8 @@ static void one_burst_makes_one_acknowledgement(void **state)
 	test_finish(t);
 }
 
-/* Duplicate acknowledgements are never merged (design idea 5): each tells of a segment that left the network. */
+/* Duplicate acknowledgements are never merged (design idea 5): each tells of a segment that left the network.
+ */
 static void out_of_order_segments_in_one_burst_each_answered(void **state)
 {
 	struct test *t = begin_open();
@@ -101,7 +102,7 @@ static void all_orders_of_four_segments(void **state)
 
 	(void)state;
 	for (unsigned code = 0; code < 256; code++) {
-		const unsigned order[4] = { code & 3, code >> 2 & 3, code >> 4 & 3, code >> 6 };
+		const unsigned order[4] = {code & 3, code >> 2 & 3, code >> 4 & 3, code >> 6};
 		struct test *t;
 
 		if ((1u << order[0] | 1u << order[1] | 1u << order[2] | 1u << order[3]) != 15)
@@ -160,7 +161,8 @@ static void overlapping_segments(void **state)
 	test_finish(t);
 }
 
-/* The content of what was kept first and of what came later may differ: whatever is chosen, lengths stay right. */
+/* The content of what was kept first and of what came later may differ: whatever is chosen, lengths stay
+ * right. */
 static void overlap_with_other_content(void **state)
 {
 	struct test *t = begin_open();
@@ -577,7 +579,8 @@ static void push_alone_does_not_matter_urgent_is_ignored(void **state)
 	test_finish(t);
 }
 
-/* Delayed output "for batching" costs idle latency (design section 7): what a burst causes leaves at its end. */
+/* Delayed output "for batching" costs idle latency (design section 7): what a burst causes leaves at its end.
+ */
 static void trap_output_is_flushed_at_the_end_of_every_burst(void **state)
 {
 	struct test *t = begin_open();

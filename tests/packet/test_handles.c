@@ -1,5 +1,5 @@
-/* test_handles.c - names of connections that may be kept for ever (design idea 9), and what a connection tells of
- * itself. */
+/* test_handles.c - names of connections that may be kept for ever (design idea 9), and what a connection
+ * tells of itself. */
 #include "harness.h"
 
 static c10m_conn *find(struct test *t, c10m_handle handle)
@@ -141,7 +141,11 @@ static void state_of_a_connect_is_copied(void **state)
 	struct test *t = test_begin();
 	uint32_t value = 0;
 	struct c10m_connect_request request = {
-		.service = 1, .remote_address = PEER_IP, .remote_port = 80, .state = &value, .state_bytes = sizeof(value),
+		.service = 1,
+		.remote_address = PEER_IP,
+		.remote_port = 80,
+		.state = &value,
+		.state_bytes = sizeof(value),
 	};
 	int error = 0;
 	c10m_handle handle;

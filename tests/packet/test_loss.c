@@ -165,7 +165,8 @@ static void timeout_starts_over_with_one_segment(void **state)
 	test_finish(t);
 }
 
-/* A timer lost on re-arm (design section 7): many timeouts and acknowledgements in turn, never without a timer. */
+/* A timer lost on re-arm (design section 7): many timeouts and acknowledgements in turn, never without a
+ * timer. */
 static void trap_timer_is_never_lost(void **state)
 {
 	struct test *t = begin_open();
@@ -367,7 +368,8 @@ static void slow_start_counts_acknowledgements(void **state)
 	test_finish(t);
 }
 
-/* Acknowledges, segment by segment, all that was in flight at its start; returns what was in flight at its end. */
+/* Acknowledges, segment by segment, all that was in flight at its start; returns what was in flight at its
+ * end. */
 static uint32_t round_trip(struct test *t, uint32_t *acked, uint32_t *sent)
 {
 	uint32_t end = *sent;

@@ -1,4 +1,5 @@
-/* test_open.c - passive opens: from SYN to on_open (RFC 9293 sections 3.5, 3.10.7.2 to 3.10.7.4; RFC 4987). */
+/* test_open.c - passive opens: from SYN to on_open (RFC 9293 sections 3.5, 3.10.7.2 to 3.10.7.4; RFC 4987).
+ */
 #include "harness.h"
 
 #include "base/seq.h"
@@ -293,7 +294,7 @@ static void fin_on_the_third_segment(void **state)
 static void ack_data_and_fin_in_one_burst(void **state)
 {
 	struct test *t = begin();
-	struct burst burst = { .count = 0 };
+	struct burst burst = {.count = 0};
 
 	(void)state;
 	inject(t, "S seq 0 win 1000 mss 1460");
@@ -314,7 +315,7 @@ static void ack_data_and_fin_in_one_burst(void **state)
 static void two_syns_in_one_burst_make_one_entry(void **state)
 {
 	struct test *t = begin();
-	struct burst burst = { .count = 0 };
+	struct burst burst = {.count = 0};
 
 	(void)state;
 	burst_add(t, &burst, "S seq 0 win 1000 mss 1460");
@@ -365,7 +366,7 @@ static void segment_of_no_connection_is_reset(void **state)
 static void unlisten_refuses_and_listen_accepts_again(void **state)
 {
 	struct test *t = begin();
-	struct stack_message message = { .kind = STACK_UNLISTEN, .value = 0 };
+	struct stack_message message = {.kind = STACK_UNLISTEN, .value = 0};
 
 	(void)state;
 	assert_int_equal(stack_control(t->stack, t->now_us, &message), 0);

@@ -24,7 +24,8 @@ static struct test *begin_chunks(uint32_t small, uint32_t middle, uint32_t large
 	return t;
 }
 
-/* RFC 9293 allows to drop what there is no room for: it is not acknowledged, and taken when it comes again. */
+/* RFC 9293 allows to drop what there is no room for: it is not acknowledged, and taken when it comes again.
+ */
 static void no_chunk_for_unread_data(void **state)
 {
 	struct test *t = begin_chunks(2, 2, 2);
@@ -226,7 +227,7 @@ static void reply_queue_full(void **state)
 		struct packet packet;
 
 		bytes = build(t, frame, ". seq 5 ack %u", i);
-		packet = (struct packet){ .data = frame, .bytes = bytes };
+		packet = (struct packet){.data = frame, .bytes = bytes};
 		if (i % 100 == 0)
 			t->now_us += 100 * MS; /* so that the rate is not what limits */
 		stack_rx(t->stack, t->now_us, &packet, 1);
@@ -309,7 +310,8 @@ static void pools_balance(void **state)
 	}
 	pass_ms(t, 100000);
 	now = usage(t);
-	assert_int_equal(now.connections + now.half_open + now.time_wait + now.table_entries + now.extensions, 0);
+	assert_int_equal(now.connections + now.half_open + now.time_wait + now.table_entries + now.extensions,
+			 0);
 	assert_int_equal(chunks(t), 0);
 	test_finish(t);
 }

@@ -1,5 +1,5 @@
-/* test_rebuild.c - tables, wheel and free lists made again from blocks, chunks and compact entries alone, in the
- * middle of traffic (design idea 8). */
+/* test_rebuild.c - tables, wheel and free lists made again from blocks, chunks and compact entries alone, in
+ * the middle of traffic (design idea 8). */
 #include "harness.h"
 
 #include <stdlib.h>
@@ -192,7 +192,7 @@ static void open_many(struct test *t, struct many *many)
 		inject(t, "S seq 0 win 60000 mss 1460");
 		expect(t, "S. seq 0 ack 1 mss 1460");
 		inject(t, ". seq 1 ack 1");
-		many[i] = (struct many){ .irs = t->peer->irs, .in = 1, .out = 1 };
+		many[i] = (struct many){.irs = t->peer->irs, .in = 1, .out = 1};
 	}
 }
 
@@ -217,7 +217,7 @@ static void thousands_in_the_middle_of_traffic(void **state)
 	(void)state;
 	assert_non_null(many);
 	t->config.connections = MANY + 10;
-	t->services[0] = (struct c10m_service){ .name = "echo", .port = SERVER_PORT, .on_data = echo };
+	t->services[0] = (struct c10m_service){.name = "echo", .port = SERVER_PORT, .on_data = echo};
 	test_start(t);
 	open_many(t, many);
 	echo_many(t, many, 64);

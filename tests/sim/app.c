@@ -37,8 +37,8 @@ static void header_make(const struct conversation *conversation, uint8_t header[
 	put32(header + 12, (uint32_t)(conversation->key[0] >> 32));
 }
 
-static void stream_fill(const struct conversation *conversation, unsigned side, uint64_t position, uint8_t *to,
-			size_t bytes)
+static void stream_fill(const struct conversation *conversation, unsigned side, uint64_t position,
+			uint8_t *to, size_t bytes)
 {
 	uint8_t header[HEADER_BYTES];
 	uint64_t word = stream_word(conversation, side, position);
@@ -47,7 +47,8 @@ static void stream_fill(const struct conversation *conversation, unsigned side, 
 	for (size_t i = 0; i < bytes; i++, position++) {
 		if (position % 8 == 0)
 			word = stream_word(conversation, side, position);
-		to[i] = side == 0 && position < HEADER_BYTES ? header[position] : (uint8_t)(word >> (position % 8 * 8));
+		to[i] = side == 0 && position < HEADER_BYTES ? header[position]
+							     : (uint8_t)(word >> (position % 8 * 8));
 	}
 }
 
@@ -84,7 +85,8 @@ static uint64_t timer_latest_us(const struct end *end)
 {
 	const struct node *node = &world_now->nodes[end->node];
 
-	return end->timer_set_us + (uint64_t)end->timer_ms * (MS + MS / 64) + 10 * MS + node->late_us + node->tx_gap_us;
+	return end->timer_set_us + (uint64_t)end->timer_ms * (MS + MS / 64) + 10 * MS + node->late_us +
+	       node->tx_gap_us;
 }
 
 static bool draw(struct end *end, uint32_t in_100)
@@ -109,7 +111,8 @@ static void send_more(struct end *end, c10m_conn *conn)
 	uint64_t allowed = allowed_bytes(end);
 
 	while (end->sent < allowed && !end->finishing && !end->resting) {
-		size_t want = MIN_OF((size_t)(allowed - end->sent), 1 + random_below(&end->random, end->write_max));
+		size_t want = MIN_OF((size_t)(allowed - end->sent),
+				     1 + random_below(&end->random, end->write_max));
 		size_t sent;
 
 		stream_fill(end->conversation, end->side, end->sent, data, want);
@@ -312,8 +315,8 @@ static void on_eof(c10m_conn *conn)
 	if (end->eof)
 		world_fail(world_now, "on_eof came twice");
 	if (!other_of(end)->finishing || end->received != other_of(end)->sent)
-		world_fail(world_now, "on_eof after %llu bytes, %llu were sent", (unsigned long long)end->received,
-			   (unsigned long long)other_of(end)->sent);
+		world_fail(world_now, "on_eof after %llu bytes, %llu were sent",
+			   (unsigned long long)end->received, (unsigned long long)other_of(end)->sent);
 	end->eof = true;
 	drive(end, conn);
 }
@@ -382,8 +385,8 @@ static void on_close(c10m_conn *conn, enum c10m_close_reason reason)
 
 void app_services(struct world *world, unsigned node)
 {
-	static const uint32_t windows[] = { 0, 0, 0, 1000, 4096, 20000, 300000 };
-	static const uint32_t keepalives[] = { 0, 0, 1000, 20000 };
+	static const uint32_t windows[] = {0, 0, 0, 1000, 4096, 20000, 300000};
+	static const uint32_t keepalives[] = {0, 0, 1000, 20000};
 	const struct c10m_service service = {
 		.name = "server",
 		.port = SERVER_PORT,
@@ -412,7 +415,10 @@ void app_services(struct world *world, unsigned node)
 	world->nodes[node].services[1].name = "client";
 	world->nodes[node].services[1].port = 0;
 	world->nodes[node].services[2] = (struct c10m_service){
-		.name = "discard", .port = SERVER_PORT + 1, .receive_bytes = 2000, .keepalive_ms = 2000,
+		.name = "discard",
+		.port = SERVER_PORT + 1,
+		.receive_bytes = 2000,
+		.keepalive_ms = 2000,
 	};
 }
 
@@ -421,16 +427,21 @@ void app_services(struct world *world, unsigned node)
 static uint64_t draw_bytes(struct random *random)
 {
 	switch (random_below(random, 10)) {
-	case 0: return 0;
+	case 0:
+		return 0;
 	case 1:
 	case 2:
-	case 3: return random_below(random, 100);
+	case 3:
+		return random_below(random, 100);
 	case 4:
 	case 5:
-	case 6: return random_below(random, 5000);
+	case 6:
+		return random_below(random, 5000);
 	case 7:
-	case 8: return random_below(random, 60000);
-	default: return random_below(random, 250000);
+	case 8:
+		return random_below(random, 60000);
+	default:
+		return random_below(random, 250000);
 	}
 }
 
@@ -440,7 +451,10 @@ static void plan_end(struct conversation *conversation, unsigned side, unsigned 
 	struct end *end = &conversation->ends[side];
 
 	*end = (struct end){
-		.conversation = conversation, .side = side, .node = node, .abort_at = UINT64_MAX,
+		.conversation = conversation,
+		.side = side,
+		.node = node,
+		.abort_at = UINT64_MAX,
 		.random = random_seeded(conversation->key[side] ^ 0x5eed),
 		.write_max = random_chance(random, 1, 3) ? 20 : 20000,
 		.rest_chance = random_chance(random, 1, 3) ? random_below(random, 20) : 0,
@@ -452,7 +466,8 @@ static void plan_end(struct conversation *conversation, unsigned side, unsigned 
 		conversation->bytes[side] %= 2000;
 	if ((conversation->plan == PLAN_ABORT || conversation->plan == PLAN_CUT) &&
 	    side == (conversation->id & 1))
-		end->abort_at = random_below(random, 2 + (uint32_t)(conversation->bytes[0] + conversation->bytes[1]));
+		end->abort_at = random_below(random,
+					     2 + (uint32_t)(conversation->bytes[0] + conversation->bytes[1]));
 }
 
 static enum plan draw_plan(struct random *random)
@@ -475,8 +490,10 @@ void app_plan(struct world *world)
 		conversation->world = world;
 		conversation->id = i;
 		conversation->plan = draw_plan(random);
-		conversation->start_us = i == 0 ? world->now_us :
-				world->now_us + random_below(random, (uint32_t)(world->heal_us - world->now_us) / 2);
+		conversation->start_us =
+			i == 0 ? world->now_us
+			       : world->now_us +
+					 random_below(random, (uint32_t)(world->heal_us - world->now_us) / 2);
 		for (unsigned side = 0; side < 2; side++) {
 			conversation->key[side] = random_next(random);
 			conversation->bytes[side] = draw_bytes(random);
@@ -489,10 +506,14 @@ void app_plan(struct world *world)
 
 static void connect_end(struct end *end, uint16_t local_port, uint16_t remote_port, uint32_t remote)
 {
-	const struct conn_state state = { .end = 2 * end->conversation->id + end->side + 1 };
+	const struct conn_state state = {.end = 2 * end->conversation->id + end->side + 1};
 	const struct c10m_connect_request request = {
-		.service = 1, .remote_address = remote, .remote_port = remote_port, .local_port = local_port,
-		.state = &state, .state_bytes = sizeof(state),
+		.service = 1,
+		.remote_address = remote,
+		.remote_port = remote_port,
+		.local_port = local_port,
+		.state = &state,
+		.state_bytes = sizeof(state),
 	};
 	struct node *node = &world_now->nodes[end->node];
 	int error = 0;
@@ -591,12 +612,16 @@ void app_check_end(struct world *world)
 		for (unsigned side = 0; side < 2; side++) {
 			struct end *end = &conversation->ends[side];
 
-			if (end->handle && c10m_conn_find(stack_worker(world->nodes[end->node].stack), end->handle))
+			if (end->handle &&
+			    c10m_conn_find(stack_worker(world->nodes[end->node].stack), end->handle))
 				world_fail(world, "the handle of an ended connection still finds one");
 			if (!world->strict || conversation->plan >= PLAN_CLEAN_COUNT)
 				continue;
-			if (end->sent != conversation->bytes[side] || end->received != conversation->bytes[!side])
-				world_fail(world, "conversation %u plan %u side %u: %llu of %llu bytes sent, %llu of %llu received",
+			if (end->sent != conversation->bytes[side] ||
+			    end->received != conversation->bytes[!side])
+				world_fail(world,
+					   "conversation %u plan %u side %u: %llu of %llu bytes sent, %llu "
+					   "of %llu received",
 					   i, conversation->plan, side, (unsigned long long)end->sent,
 					   (unsigned long long)conversation->bytes[side],
 					   (unsigned long long)end->received,

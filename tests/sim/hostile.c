@@ -22,9 +22,13 @@ static void send(struct world *world, unsigned to, const uint8_t *frame, uint32_
 
 static uint32_t headers(uint8_t *frame, unsigned to, uint32_t source, uint8_t protocol, uint32_t bytes)
 {
-	struct eth_header eth = { .type = ETH_TYPE_IPV4 };
+	struct eth_header eth = {.type = ETH_TYPE_IPV4};
 	struct ipv4_header ip = {
-		.source = source, .destination = host_ip(to), .ttl = 64, .protocol = protocol, .flags = IPV4_DF,
+		.source = source,
+		.destination = host_ip(to),
+		.ttl = 64,
+		.protocol = protocol,
+		.flags = IPV4_DF,
 		.total_bytes = (uint16_t)(20 + bytes),
 	};
 
@@ -63,9 +67,10 @@ static void noise(struct world *world, unsigned to)
 static void arp(struct world *world, unsigned to)
 {
 	uint8_t frame[FRAME_ROOM];
-	struct eth_header eth = { .type = ETH_TYPE_ARP, .destination = eth_broadcast };
-	struct arp_packet packet = { .operation = ARP_REQUEST, .sender_ip = host_ip(HOSTILE),
-				     .target_ip = draw(world, 2) ? host_ip(to) : 0x0a000042u };
+	struct eth_header eth = {.type = ETH_TYPE_ARP, .destination = eth_broadcast};
+	struct arp_packet packet = {.operation = ARP_REQUEST,
+				    .sender_ip = host_ip(HOSTILE),
+				    .target_ip = draw(world, 2) ? host_ip(to) : 0x0a000042u};
 
 	host_mac(HOSTILE, eth.source.octets);
 	packet.sender = eth.source;
@@ -79,20 +84,39 @@ static void arp(struct world *world, unsigned to)
 /* An IPv4 packet with something wrong in its header. */
 static void bad_ip(struct world *world, unsigned to)
 {
-	static const uint32_t sources[] = { 0, 0x7f000001, 0xe0000001, 0xffffffff, 0xf0000001 };
-	uint8_t frame[FRAME_ROOM] = { 0 }, *ip = frame + ETH_HEADER_BYTES;
+	static const uint32_t sources[] = {0, 0x7f000001, 0xe0000001, 0xffffffff, 0xf0000001};
+	uint8_t frame[FRAME_ROOM] = {0}, *ip = frame + ETH_HEADER_BYTES;
 	uint32_t bytes = headers(frame, to, host_ip(HOSTILE), IP_PROTOCOL_TCP, 40);
 
 	switch (draw(world, 9)) {
-	case 0: ip[0] = (uint8_t)(draw(world, 16) << 4 | 5); break;
-	case 1: ip[0] = (uint8_t)(0x40 | draw(world, 5)); break;
-	case 2: put16(ip + 2, (uint16_t)draw(world, 65536)); break;
-	case 3: ip[10] ^= 0x10; send(world, to, frame, bytes); return;
-	case 4: put32(ip + 12, sources[draw(world, ARRAY_COUNT(sources))]); break;
-	case 5: put32(ip + 16, 0x0a000077); break;
-	case 6: put16(ip + 6, (uint16_t)(IPV4_MF | draw(world, 100))); break;
-	case 7: ip[9] = (uint8_t)(draw(world, 2) ? IP_PROTOCOL_UDP : 132); break;
-	default: put32(ip + 12, host_ip(to)); break; /* from itself */
+	case 0:
+		ip[0] = (uint8_t)(draw(world, 16) << 4 | 5);
+		break;
+	case 1:
+		ip[0] = (uint8_t)(0x40 | draw(world, 5));
+		break;
+	case 2:
+		put16(ip + 2, (uint16_t)draw(world, 65536));
+		break;
+	case 3:
+		ip[10] ^= 0x10;
+		send(world, to, frame, bytes);
+		return;
+	case 4:
+		put32(ip + 12, sources[draw(world, ARRAY_COUNT(sources))]);
+		break;
+	case 5:
+		put32(ip + 16, 0x0a000077);
+		break;
+	case 6:
+		put16(ip + 6, (uint16_t)(IPV4_MF | draw(world, 100)));
+		break;
+	case 7:
+		ip[9] = (uint8_t)(draw(world, 2) ? IP_PROTOCOL_UDP : 132);
+		break;
+	default:
+		put32(ip + 12, host_ip(to));
+		break; /* from itself */
 	}
 	put16(ip + 10, 0);
 	{
@@ -110,9 +134,12 @@ static void bad_ip(struct world *world, unsigned to)
 static void icmp(struct world *world, unsigned to)
 {
 	static const uint8_t kinds[][2] = {
-		{ ICMP_UNREACHABLE, ICMP_CODE_HOST_UNREACHABLE }, { ICMP_UNREACHABLE, ICMP_CODE_NET_UNREACHABLE },
-		{ ICMP_TIME_EXCEEDED, 0 }, { ICMP_UNREACHABLE, ICMP_CODE_PORT_UNREACHABLE },
-		{ ICMP_SOURCE_QUENCH, 0 }, { ICMP_REDIRECT, 1 },
+		{ICMP_UNREACHABLE, ICMP_CODE_HOST_UNREACHABLE},
+		{ICMP_UNREACHABLE, ICMP_CODE_NET_UNREACHABLE},
+		{ICMP_TIME_EXCEEDED, 0},
+		{ICMP_UNREACHABLE, ICMP_CODE_PORT_UNREACHABLE},
+		{ICMP_SOURCE_QUENCH, 0},
+		{ICMP_REDIRECT, 1},
 	};
 	uint8_t frame[FRAME_ROOM], body[28];
 	const struct flow *flow = referee_any_flow(world);
@@ -120,7 +147,8 @@ static void icmp(struct world *world, unsigned to)
 
 	memset(body, 0, sizeof(body));
 	if (draw(world, 3) == 0 || !flow) {
-		bytes = icmp_emit(frame + ETH_HEADER_BYTES + 20, ICMP_ECHO_REQUEST, 0, 7, body, draw(world, 28));
+		bytes = icmp_emit(frame + ETH_HEADER_BYTES + 20, ICMP_ECHO_REQUEST, 0, 7, body,
+				  draw(world, 28));
 	} else {
 		uint32_t index = (uint32_t)(flow - world->referee.flows);
 
@@ -145,16 +173,16 @@ static void icmp(struct world *world, unsigned to)
 
 /* --- mutants of real connections -------------------------------------------------------- */
 
-/* A sender's segment, its payload replaced, with the next sequence number it will use, from before the wrap: its
- * timestamp is older than the connection. PAWS must drop it (RFC 7323 section 5). */
+/* A sender's segment, its payload replaced, with the next sequence number it will use, from before the wrap:
+ * its timestamp is older than the connection. PAWS must drop it (RFC 7323 section 5). */
 static void old_duplicate(struct world *world, const struct flow *flow, uint8_t *frame)
 {
 	uint8_t *tcp = frame + ETH_HEADER_BYTES + 20;
 	const struct flow *reverse = referee_reverse(world, flow);
 	uint32_t payload = 1 + draw(world, 100), bytes;
 
-	if (!flow->ts_offered || !reverse || !reverse->ts_offered || reverse->ambiguous || (tcp[12] >> 4) != 8 ||
-	    tcp[20] != 1 || tcp[22] != 8)
+	if (!flow->ts_offered || !reverse || !reverse->ts_offered || reverse->ambiguous ||
+	    (tcp[12] >> 4) != 8 || tcp[20] != 1 || tcp[22] != 8)
 		return;
 	bytes = 20 + 32 + payload;
 	put16(frame + ETH_HEADER_BYTES + 2, (uint16_t)bytes);
@@ -244,12 +272,13 @@ static void mutant(struct world *world)
 
 static void flood(struct world *world, unsigned to)
 {
-	struct tcp_segment syn = { .flags = TCP_SYN, .window = 1000, .destination_port = SERVER_PORT };
+	struct tcp_segment syn = {.flags = TCP_SYN, .window = 1000, .destination_port = SERVER_PORT};
 
 	for (uint32_t i = 0; i < world->hostile.flood; i++) {
 		syn.seq = (uint32_t)random_next(&world->random);
 		syn.source_port = (uint16_t)(20000 + draw(world, 20000));
-		syn.destination_port = (uint16_t)(draw(world, 8) ? SERVER_PORT + draw(world, 2) : draw(world, 65536));
+		syn.destination_port = (uint16_t)(draw(world, 8) ? SERVER_PORT + draw(world, 2)
+								 : draw(world, 65536));
 		send_segment(world, to, 0x0a000030u + draw(world, 100), &syn);
 	}
 }
@@ -258,7 +287,8 @@ static void stray(struct world *world, unsigned to)
 {
 	struct tcp_segment segment = {
 		.flags = (uint8_t)(draw(world, 3) ? TCP_ACK : draw(world, 64)),
-		.seq = (uint32_t)random_next(&world->random), .ack = (uint32_t)random_next(&world->random),
+		.seq = (uint32_t)random_next(&world->random),
+		.ack = (uint32_t)random_next(&world->random),
 		.source_port = (uint16_t)(1 + draw(world, 65535)),
 		.destination_port = (uint16_t)(draw(world, 3) ? SERVER_PORT : draw(world, 65536)),
 		.window = (uint16_t)draw(world, 65536),
@@ -273,7 +303,9 @@ static void own_open(struct world *world)
 {
 	struct hostile *hostile = &world->hostile;
 	struct tcp_segment syn = {
-		.flags = TCP_SYN, .window = (uint16_t)draw(world, 65536), .mss = (uint16_t)draw(world, 2000),
+		.flags = TCP_SYN,
+		.window = (uint16_t)draw(world, 65536),
+		.mss = (uint16_t)draw(world, 2000),
 		.wscale = (uint8_t)draw(world, 16),
 		.options = (uint8_t)(draw(world, 2) ? TCP_OPT_MSS | TCP_OPT_WSCALE : TCP_OPT_MSS),
 	};
@@ -295,17 +327,30 @@ static void own_segment(struct world *world)
 	struct hostile *hostile = &world->hostile;
 	struct tcp_segment segment = {
 		.flags = (uint8_t)(draw(world, 4) ? TCP_ACK : draw(world, 256)),
-		.seq = hostile->snd, .ack = hostile->rcv, .window = (uint16_t)(draw(world, 3) ? 8000 : draw(world, 3)),
-		.source_port = hostile->port, .destination_port = (uint16_t)(SERVER_PORT + (hostile->port & 1)),
+		.seq = hostile->snd,
+		.ack = hostile->rcv,
+		.window = (uint16_t)(draw(world, 3) ? 8000 : draw(world, 3)),
+		.source_port = hostile->port,
+		.destination_port = (uint16_t)(SERVER_PORT + (hostile->port & 1)),
 		.payload_bytes = draw(world, 2) ? draw(world, 1400) : draw(world, 3),
 	};
 
 	switch (draw(world, 6)) {
-	case 0: segment.seq += draw(world, 5000); break;
-	case 1: segment.seq -= draw(world, 5000); break;
-	case 2: segment.ack -= draw(world, 5000); break;
-	case 3: segment.ack += draw(world, 100); break;
-	default: hostile->snd += tcp_segment_length(&segment); break;
+	case 0:
+		segment.seq += draw(world, 5000);
+		break;
+	case 1:
+		segment.seq -= draw(world, 5000);
+		break;
+	case 2:
+		segment.ack -= draw(world, 5000);
+		break;
+	case 3:
+		segment.ack += draw(world, 100);
+		break;
+	default:
+		hostile->snd += tcp_segment_length(&segment);
+		break;
 	}
 	send_segment(world, hostile->target, host_ip(HOSTILE), &segment);
 }
@@ -317,17 +362,33 @@ void hostile_act(struct world *world)
 
 	hostile->next_us = world->now_us + 1 + draw(world, hostile->gap_us);
 	switch (draw(world, 16)) {
-	case 0: noise(world, to); break;
-	case 1: arp(world, to); break;
-	case 2: bad_ip(world, to); break;
-	case 3: icmp(world, to); break;
-	case 4: flood(world, to); break;
-	case 5: stray(world, to); break;
-	case 6: own_open(world); break;
+	case 0:
+		noise(world, to);
+		break;
+	case 1:
+		arp(world, to);
+		break;
+	case 2:
+		bad_ip(world, to);
+		break;
+	case 3:
+		icmp(world, to);
+		break;
+	case 4:
+		flood(world, to);
+		break;
+	case 5:
+		stray(world, to);
+		break;
+	case 6:
+		own_open(world);
+		break;
 	case 7:
 	case 8:
 	case 9:
-	case 10: mutant(world); break;
+	case 10:
+		mutant(world);
+		break;
 	default:
 		if (hostile->open)
 			own_segment(world);
@@ -340,7 +401,7 @@ void hostile_act(struct world *world)
 static void answer_arp(struct world *world, const uint8_t *frame)
 {
 	uint8_t reply[FRAME_ROOM];
-	struct eth_header eth = { .type = ETH_TYPE_ARP };
+	struct eth_header eth = {.type = ETH_TYPE_ARP};
 	struct arp_packet arp;
 
 	if (arp_parse(frame + ETH_HEADER_BYTES, ARP_BYTES, &arp) || arp.operation != ARP_REQUEST ||
@@ -368,8 +429,8 @@ void hostile_receive(struct world *world, const uint8_t *frame, uint32_t bytes)
 
 	if (bytes >= ETH_HEADER_BYTES + ARP_BYTES && get16(frame + 12) == ETH_TYPE_ARP)
 		answer_arp(world, frame);
-	if (!hostile->on || world->healed || !frame_checksums_good(frame, bytes) || ip[9] != IP_PROTOCOL_TCP ||
-	    get32(ip + 16) != host_ip(HOSTILE) || get16(tcp + 2) != hostile->port)
+	if (!hostile->on || world->healed || !frame_checksums_good(frame, bytes) ||
+	    ip[9] != IP_PROTOCOL_TCP || get32(ip + 16) != host_ip(HOSTILE) || get16(tcp + 2) != hostile->port)
 		return;
 	if ((tcp[13] & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK) && get32(tcp + 8) == hostile->snd) {
 		hostile->open = true;

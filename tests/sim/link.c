@@ -121,7 +121,8 @@ static uint16_t transport_sum(const uint8_t *ip)
 	uint64_t pseudo = 0;
 
 	if (ip[9] == IP_PROTOCOL_TCP)
-		pseudo = (uint64_t)get16(ip + 12) + get16(ip + 14) + get16(ip + 16) + get16(ip + 18) + ip[9] + bytes;
+		pseudo = (uint64_t)get16(ip + 12) + get16(ip + 14) + get16(ip + 16) + get16(ip + 18) + ip[9] +
+			 bytes;
 	return plain_checksum(ip + ip_bytes, bytes, pseudo);
 }
 
@@ -187,7 +188,7 @@ static bool resegment(struct world *world, uint8_t to, const uint8_t *data, uint
 	from = random_below(&world->random, cut + 1);
 	memcpy(part, data, ETH_HEADER_BYTES + header + cut);
 	put16(part + ETH_HEADER_BYTES + 2, (uint16_t)(header + cut));
-	part[ETH_HEADER_BYTES + 33] = (uint8_t)(flags & (uint32_t)~(TCP_FIN | TCP_PSH));
+	part[ETH_HEADER_BYTES + 33] = (uint8_t)(flags & (uint32_t) ~(TCP_FIN | TCP_PSH));
 	frame_fix_checksums(part);
 	link_deliver(world, to, part, ETH_HEADER_BYTES + header + cut, at_us);
 	memcpy(part, data, ETH_HEADER_BYTES + header);
@@ -195,7 +196,8 @@ static bool resegment(struct world *world, uint8_t to, const uint8_t *data, uint
 	put16(part + ETH_HEADER_BYTES + 2, (uint16_t)(header + payload - from));
 	put32(part + ETH_HEADER_BYTES + 24, get32(part + ETH_HEADER_BYTES + 24) + from);
 	frame_fix_checksums(part);
-	link_deliver(world, to, part, ETH_HEADER_BYTES + header + payload - from, at_us + random_below(&world->random, 300));
+	link_deliver(world, to, part, ETH_HEADER_BYTES + header + payload - from,
+		     at_us + random_below(&world->random, 300));
 	return true;
 }
 
@@ -203,11 +205,11 @@ static bool resegment(struct world *world, uint8_t to, const uint8_t *data, uint
 static void frag_needed(struct world *world, uint8_t from, const uint8_t *data, uint32_t mtu)
 {
 	uint8_t frame[FRAME_ROOM];
-	struct eth_header eth = { .type = ETH_TYPE_IPV4 };
-	struct ipv4_header ip = { .source = ROUTER_IP, .destination = host_ip(from), .ttl = 64,
-				  .protocol = IP_PROTOCOL_ICMP };
-	uint32_t bytes = icmp_emit(frame + ETH_HEADER_BYTES + 20, ICMP_UNREACHABLE, ICMP_CODE_FRAGMENTATION_NEEDED,
-				   mtu, data + ETH_HEADER_BYTES, 28);
+	struct eth_header eth = {.type = ETH_TYPE_IPV4};
+	struct ipv4_header ip = {
+		.source = ROUTER_IP, .destination = host_ip(from), .ttl = 64, .protocol = IP_PROTOCOL_ICMP};
+	uint32_t bytes = icmp_emit(frame + ETH_HEADER_BYTES + 20, ICMP_UNREACHABLE,
+				   ICMP_CODE_FRAGMENTATION_NEEDED, mtu, data + ETH_HEADER_BYTES, 28);
 
 	host_mac(from, eth.destination.octets);
 	host_mac(HOSTILE, eth.source.octets);
@@ -249,7 +251,8 @@ static bool lost(struct world *world, uint8_t from, const struct faults *faults)
 	uint64_t *outage_us = &world->link.outage_until_us[from];
 
 	if (chance(world, faults->outage_chance))
-		*outage_us = world->now_us + faults->outage_us / 2 + random_below(&world->random, faults->outage_us);
+		*outage_us = world->now_us + faults->outage_us / 2 +
+			     random_below(&world->random, faults->outage_us);
 	return world->now_us < *outage_us || chance(world, faults->loss);
 }
 
@@ -265,7 +268,8 @@ static void carry(struct world *world, uint8_t from, uint8_t to, const uint8_t *
 	if (chance(world, faults->reorder))
 		at_us += random_below(&world->random, 3 * faults->delay_us + 20 * MS);
 	if (chance(world, faults->duplicate))
-		link_deliver(world, to, data, bytes, at_us + random_below(&world->random, 2 * faults->delay_us + MS));
+		link_deliver(world, to, data, bytes,
+			     at_us + random_below(&world->random, 2 * faults->delay_us + MS));
 	if (chance(world, faults->resegment) && resegment(world, to, data, at_us))
 		return;
 	memcpy(copy, data, bytes);

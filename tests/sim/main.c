@@ -17,8 +17,8 @@
 #include "commit.h"
 
 #define JOBS_MAX        16
-#define HANG_SECONDS    30  /* of real time, for one seed */
-#define REPEAT_EVERY    64  /* each so many seeds one runs twice and must do the same */
+#define HANG_SECONDS    30 /* of real time, for one seed */
+#define REPEAT_EVERY    64 /* each so many seeds one runs twice and must do the same */
 #define SELF_TEST_SEEDS 3000
 #define FAILURE_ROOM    400
 
@@ -100,10 +100,11 @@ static void run_seed(struct job *job, uint64_t seed, bool trace)
 	job->failure[0] = 0;
 	hash = world_run(seed, trace, &job->sum, job->failure, sizeof(job->failure));
 	if (seed % REPEAT_EVERY == 0) {
-		struct counters ignored = { 0 };
+		struct counters ignored = {0};
 
 		if (world_run(seed, false, &ignored, job->failure, sizeof(job->failure)) != hash) {
-			snprintf(job->failure, sizeof(job->failure), "the same seed did something else the second time");
+			snprintf(job->failure, sizeof(job->failure),
+				 "the same seed did something else the second time");
 			_exit(3);
 		}
 	}
@@ -233,7 +234,8 @@ static void sum_counters(struct counters *sum)
 static void print_table(const struct counters *sum)
 {
 	for (unsigned i = 0; i < EVENT_COUNTER_COUNT; i++)
-		printf("# %14llu  %s\n", (unsigned long long)event_counter_get(sum, i), event_counter_name(i));
+		printf("# %14llu  %s\n", (unsigned long long)event_counter_get(sum, i),
+		       event_counter_name(i));
 	for (unsigned i = 1; i < DROP_COUNT; i++)
 		printf("# %14llu  dropped: %s\n", (unsigned long long)sum->drops[i], drop_reason_name(i));
 }
@@ -272,7 +274,8 @@ static int run_all(const struct options *options)
 	if (options->table)
 		print_table(&sum);
 	printf("%s - sim: %llu seeds from %llu in %.1f s, %u failed\n", failed ? "not ok" : "ok",
-	       (unsigned long long)shared->done, (unsigned long long)options->first, seconds_now() - start, failed);
+	       (unsigned long long)shared->done, (unsigned long long)options->first, seconds_now() - start,
+	       failed);
 	if (options->require_events)
 		failed += check_events(&sum);
 	return failed ? 1 : 0;
@@ -283,7 +286,8 @@ static int self_test(struct options *options)
 	unsigned missed = 0;
 
 	if (!PLANT_BUILT) {
-		fprintf(stderr, "c10m-sim: built without bugs to find: build with -Dplant=true, or use ./dev sim --self-test\n");
+		fprintf(stderr, "c10m-sim: built without bugs to find: build with -Dplant=true, or use ./dev "
+				"sim --self-test\n");
 		return 1;
 	}
 	for (unsigned bug = 1; bug < PLANT_COUNT; bug++) {
@@ -291,9 +295,9 @@ static int self_test(struct options *options)
 
 		options->bug = bug;
 		if (run_seeds(options, options->first, options->limit, true) > 0) {
-			printf("ok - bug %s: found by seed %llu, after %llu seeds and %.1f s: %s\n", bug_names[bug],
-			       (unsigned long long)failed_seed, (unsigned long long)shared->done + 1,
-			       seconds_now() - start, failed_why);
+			printf("ok - bug %s: found by seed %llu, after %llu seeds and %.1f s: %s\n",
+			       bug_names[bug], (unsigned long long)failed_seed,
+			       (unsigned long long)shared->done + 1, seconds_now() - start, failed_why);
 		} else {
 			printf("not ok - bug %s: not found in %llu seeds\n", bug_names[bug],
 			       (unsigned long long)shared->done);
@@ -305,7 +309,7 @@ static int self_test(struct options *options)
 
 static int run_here(const struct options *options)
 {
-	struct counters sum = { 0 };
+	struct counters sum = {0};
 
 	plant(options->bug);
 	for (uint64_t i = 0; i < options->count; i++)
@@ -334,7 +338,8 @@ static void usage(FILE *to)
 	      "  --no-table         do not print how often each event occurred\n"
 	      "  --bug NAME         plant a bug (build with -Dplant=true); --bug list names them\n"
 	      "  --self-test        plant each bug in turn and search a seed that finds it\n"
-	      "  --limit N          seeds to search for each bug (default 3000)\n", to);
+	      "  --limit N          seeds to search for each bug (default 3000)\n",
+	      to);
 }
 
 static unsigned bug_named(const char *name)
@@ -368,42 +373,91 @@ static void parse_seeds(struct options *options, const char *text)
 	}
 }
 
+static uint64_t number(const char *text)
+{
+	char *end;
+	uint64_t value = strtoull(text, &end, 10);
+
+	if (*end || end == text) {
+		fprintf(stderr, "c10m-sim: '%s' is no number\n", text);
+		exit(2);
+	}
+	return value;
+}
+
+static void take_option(struct options *options, int option)
+{
+	switch (option) {
+	case 's':
+		parse_seeds(options, optarg);
+		break;
+	case '1':
+		options->first = number(optarg);
+		options->count = options->jobs = 1;
+		break;
+	case 'S':
+		options->first = number(optarg);
+		break;
+	case 't':
+		options->seconds = (double)number(optarg);
+		break;
+	case 'j':
+		options->jobs = (unsigned)number(optarg);
+		break;
+	case 'l':
+		options->limit = number(optarg);
+		break;
+	case 'b':
+		options->bug = bug_named(optarg);
+		break;
+	case 'h':
+		usage(stdout);
+		exit(0);
+	default:
+		usage(stderr);
+		exit(2);
+	}
+}
+
 static struct options parse(int argc, char **argv)
 {
+	static struct options options = {
+		.first = 1, .count = 200, .jobs = 2, .table = true, .limit = SELF_TEST_SEEDS};
+	static int flags[5];
 	static const struct option names[] = {
-		{ "seeds", required_argument, NULL, 's' },    { "seed", required_argument, NULL, '1' },
-		{ "start", required_argument, NULL, 'S' },    { "count", required_argument, NULL, 's' },
-		{ "seconds", required_argument, NULL, 't' },  { "jobs", required_argument, NULL, 'j' },
-		{ "trace", no_argument, NULL, 'v' },          { "here", no_argument, NULL, 'i' },
-		{ "require-events", no_argument, NULL, 'r' }, { "no-table", no_argument, NULL, 'n' },
-		{ "bug", required_argument, NULL, 'b' },      { "self-test", no_argument, NULL, 'x' },
-		{ "limit", required_argument, NULL, 'l' },    { "help", no_argument, NULL, 'h' },
-		{ NULL, 0, NULL, 0 },
+		{"seeds", required_argument, NULL, 's'},
+		{"seed", required_argument, NULL, '1'},
+		{"start", required_argument, NULL, 'S'},
+		{"count", required_argument, NULL, 's'},
+		{"seconds", required_argument, NULL, 't'},
+		{"jobs", required_argument, NULL, 'j'},
+		{"limit", required_argument, NULL, 'l'},
+		{"bug", required_argument, NULL, 'b'},
+		{"help", no_argument, NULL, 'h'},
+		{"trace", no_argument, &flags[0], 1},
+		{"here", no_argument, &flags[1], 1},
+		{"require-events", no_argument, &flags[2], 1},
+		{"no-table", no_argument, &flags[3], 1},
+		{"self-test", no_argument, &flags[4], 1},
+		{NULL, 0, NULL, 0},
 	};
-	struct options options = { .first = 1, .count = 200, .jobs = 2, .table = true, .limit = SELF_TEST_SEEDS };
 	int option;
 
 	while ((option = getopt_long(argc, argv, "h", names, NULL)) != -1) {
-		switch (option) {
-		case 's': parse_seeds(&options, optarg); break;
-		case '1': options.first = strtoull(optarg, NULL, 10); options.count = 1; options.jobs = 1; break;
-		case 'S': options.first = strtoull(optarg, NULL, 10); break;
-		case 't': options.seconds = strtod(optarg, NULL); break;
-		case 'j': options.jobs = (unsigned)strtoul(optarg, NULL, 10); break;
-		case 'v': options.trace = true; break;
-		case 'i': options.in_process = true; break;
-		case 'r': options.require_events = true; break;
-		case 'n': options.table = false; break;
-		case 'b': options.bug = bug_named(optarg); break;
-		case 'x': options.self_test = true; break;
-		case 'l': options.limit = strtoull(optarg, NULL, 10); break;
-		case 'h': usage(stdout); exit(0);
-		default: usage(stderr); exit(2);
-		}
+		if (option != 0)
+			take_option(&options, option);
 	}
-	if (optind < argc || options.jobs == 0 || options.jobs > JOBS_MAX || (options.bug && !PLANT_BUILT)) {
-		fputs(options.bug && !PLANT_BUILT ? "c10m-sim: built without bugs: build with -Dplant=true\n" :
-		      "c10m-sim: wrong arguments: see --help\n", stderr);
+	options.trace = flags[0];
+	options.in_process = flags[1];
+	options.require_events = flags[2];
+	options.table = !flags[3];
+	options.self_test = flags[4];
+	if (optind < argc || options.jobs == 0 || options.jobs > JOBS_MAX) {
+		fputs("c10m-sim: wrong arguments: see --help\n", stderr);
+		exit(2);
+	}
+	if (options.bug && !PLANT_BUILT) {
+		fputs("c10m-sim: built without bugs: build with -Dplant=true\n", stderr);
 		exit(2);
 	}
 	return options;

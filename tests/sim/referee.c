@@ -1,5 +1,6 @@
 /* referee.c - what must hold for everything that a stack puts on the wire.
- * In: each frame when a stack sends it or is given it.  Out: world_fail.  Owns: what is known of each flow. */
+ * In: each frame when a stack sends it or is given it.  Out: world_fail.  Owns: what is known of each flow.
+ */
 #include "sim.h"
 
 #include "base/seq.h"
@@ -44,15 +45,18 @@ static struct flow *find_or_add(struct referee *referee, uint32_t source, uint16
 		return flow;
 	flow = &referee->flows[referee->count++];
 	*flow = (struct flow){
-		.source = source, .destination = destination,
-		.source_port = source_port, .destination_port = destination_port,
+		.source = source,
+		.destination = destination,
+		.source_port = source_port,
+		.destination_port = destination_port,
 	};
 	return flow;
 }
 
 struct flow *referee_reverse(struct world *world, const struct flow *flow)
 {
-	return find(&world->referee, flow->destination, flow->destination_port, flow->source, flow->source_port);
+	return find(&world->referee, flow->destination, flow->destination_port, flow->source,
+		    flow->source_port);
 }
 
 struct flow *referee_any_flow(struct world *world)
@@ -71,8 +75,10 @@ struct flow *referee_any_flow(struct world *world)
 static void flow_begin(struct flow *flow, const struct tcp_segment *segment)
 {
 	*flow = (struct flow){
-		.source = flow->source, .destination = flow->destination,
-		.source_port = flow->source_port, .destination_port = flow->destination_port,
+		.source = flow->source,
+		.destination = flow->destination,
+		.source_port = flow->source_port,
+		.destination_port = flow->destination_port,
 		.used = true,
 		.iss = segment->seq,
 		.snd_max = segment->seq + tcp_segment_length(segment),
@@ -93,8 +99,10 @@ static void judge_syn(struct flow *flow, struct flow *reverse, const struct tcp_
 			return;
 		if (reverse->acked)
 			*reverse = (struct flow){
-				.source = reverse->source, .destination = reverse->destination,
-				.source_port = reverse->source_port, .destination_port = reverse->destination_port,
+				.source = reverse->source,
+				.destination = reverse->destination,
+				.source_port = reverse->source_port,
+				.destination_port = reverse->destination_port,
 			};
 		flow_begin(flow, segment);
 		return;
@@ -144,7 +152,8 @@ static uint64_t drops_of(const struct world *world, unsigned node)
 	return sum;
 }
 
-static void judge_fin(struct world *world, unsigned node, struct flow *flow, const struct tcp_segment *segment)
+static void judge_fin(struct world *world, unsigned node, struct flow *flow,
+		      const struct tcp_segment *segment)
 {
 	if (!flow->fin_arrived || segment->ack != flow->fin_seq)
 		return;
@@ -164,7 +173,8 @@ static void judge(struct world *world, unsigned node, struct flow *flow, struct 
 	if (!(segment->flags & TCP_ACK))
 		world_fail(world, "a segment without ACK on a synchronised connection");
 	if (seq_gt(segment->ack, reverse->snd_max))
-		world_fail(world, "acknowledged %u bytes that were never sent", segment->ack - reverse->snd_max);
+		world_fail(world, "acknowledged %u bytes that were never sent",
+			   segment->ack - reverse->snd_max);
 	/* A probe of a closed window goes one byte beyond it. */
 	if (reverse->acked && seq_gt(end, reverse->edge_max + 1 + fin) && seq_gt(end, flow->snd_max))
 		world_fail(world, "sent %u bytes beyond the window it was offered", end - reverse->edge_max);

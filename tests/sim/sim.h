@@ -30,10 +30,10 @@ struct world;
 struct faults {
 	uint32_t loss, duplicate, reorder, corrupt, resegment;
 	uint32_t delay_us, jitter_us;
-	uint32_t bytes_per_ms;      /* 0: no limit */
-	uint32_t queue_bytes;       /* waiting at the limit; more is lost */
-	uint32_t path_mtu;          /* longer packets are answered by ICMP */
-	uint32_t outage_chance;     /* in 1/10000 a frame: nothing passes for outage_us */
+	uint32_t bytes_per_ms;  /* 0: no limit */
+	uint32_t queue_bytes;   /* waiting at the limit; more is lost */
+	uint32_t path_mtu;      /* longer packets are answered by ICMP */
+	uint32_t outage_chance; /* in 1/10000 a frame: nothing passes for outage_us */
 	uint32_t outage_us;
 };
 
@@ -42,12 +42,12 @@ struct frame {
 	struct frame *next_free;
 	uint32_t bytes;
 	uint8_t to;
-	bool verified;              /* the port has verified its checksum */
+	bool verified; /* the port has verified its checksum */
 	uint8_t data[FRAME_ROOM];
 };
 
 struct link {
-	struct faults faults[HOSTS];  /* by sender */
+	struct faults faults[HOSTS]; /* by sender */
 	uint64_t busy_until_us[HOSTS];
 	uint64_t outage_until_us[HOSTS];
 	struct frame **heap;
@@ -76,16 +76,16 @@ bool frame_checksums_good(const uint8_t *frame, uint32_t bytes);
 struct flow {
 	uint32_t source, destination;
 	uint16_t source_port, destination_port;
-	bool used;                  /* its SYN was seen */
-	bool ambiguous;             /* two first sequence numbers for one peer's SYN: not judged */
-	bool acked;                 /* it has sent an acknowledgement since */
+	bool used;      /* its SYN was seen */
+	bool ambiguous; /* two first sequence numbers for one peer's SYN: not judged */
+	bool acked;     /* it has sent an acknowledgement since */
 	bool fin_seen, wscale_offered;
 	uint8_t wscale;
 	uint32_t iss, snd_max;      /* first sequence number, end of what was sent */
 	uint32_t ack_max, edge_max; /* highest acknowledgement and window edge that it gave */
 	bool ts_offered;
 	uint32_t ts_first;
-	uint32_t last_bytes;        /* of its last segment with an ACK, in referee.last */
+	uint32_t last_bytes; /* of its last segment with an ACK, in referee.last */
 	/* A FIN from the other side that reached this one. */
 	bool fin_arrived;
 	uint32_t fin_seq;
@@ -109,35 +109,35 @@ struct flow *referee_reverse(struct world *world, const struct flow *flow);
 /* --- applications: app.c */
 
 enum plan {
-	PLAN_HALF_CLOSE,   /* the client closes its direction, the server goes on and then closes */
-	PLAN_BOTH_SHUTDOWN,/* each closes its direction when it has sent all */
-	PLAN_SERVER_CLOSE, /* the server closes when it has sent and received all */
-	PLAN_BOTH_CLOSE,   /* each closes when it has sent and received all */
-	PLAN_IDLE,         /* as HALF_CLOSE, but silent until the link is healed */
-	PLAN_CROSS,        /* both connect to each other at the same time, then as BOTH_SHUTDOWN */
-	PLAN_CLEAN_COUNT,  /* those above end normally on a good day */
+	PLAN_HALF_CLOSE,    /* the client closes its direction, the server goes on and then closes */
+	PLAN_BOTH_SHUTDOWN, /* each closes its direction when it has sent all */
+	PLAN_SERVER_CLOSE,  /* the server closes when it has sent and received all */
+	PLAN_BOTH_CLOSE,    /* each closes when it has sent and received all */
+	PLAN_IDLE,          /* as HALF_CLOSE, but silent until the link is healed */
+	PLAN_CROSS,         /* both connect to each other at the same time, then as BOTH_SHUTDOWN */
+	PLAN_CLEAN_COUNT,   /* those above end normally on a good day */
 	PLAN_ABORT = PLAN_CLEAN_COUNT, /* one side resets at some point */
-	PLAN_CUT,          /* one side closes with data on its way */
-	PLAN_VANISH,       /* at some point no frame passes any more */
-	PLAN_NOBODY,       /* connects to a host that does not exist */
-	PLAN_NO_LISTENER,  /* connects to a port where nobody listens */
+	PLAN_CUT,                      /* one side closes with data on its way */
+	PLAN_VANISH,                   /* at some point no frame passes any more */
+	PLAN_NOBODY,                   /* connects to a host that does not exist */
+	PLAN_NO_LISTENER,              /* connects to a port where nobody listens */
 	PLAN_COUNT,
 };
 
 /* One side of a conversation. */
 struct end {
 	struct conversation *conversation;
-	unsigned side;              /* 0 client, 1 server */
+	unsigned side; /* 0 client, 1 server */
 	unsigned node;
 	c10m_handle handle;
 	bool opened, closed, eof, finishing, closing, paused, aborted, resting;
 	enum c10m_close_reason reason;
-	uint64_t sent, received;    /* accepted by c10m_send; consumed */
+	uint64_t sent, received; /* accepted by c10m_send; consumed */
 	uint64_t timer_set_us;
-	uint32_t timer_ms;          /* 0: not set */
+	uint32_t timer_ms; /* 0: not set */
 	struct random random;
 	uint32_t write_max, rest_chance, pause_chance, partial_chance, rest_ms;
-	uint64_t abort_at;          /* bytes sent and received; UINT64_MAX: never */
+	uint64_t abort_at; /* bytes sent and received; UINT64_MAX: never */
 };
 
 struct conversation {
@@ -146,7 +146,7 @@ struct conversation {
 	enum plan plan;
 	bool started;
 	uint64_t start_us, key[2];
-	uint64_t bytes[2];          /* by sending side */
+	uint64_t bytes[2]; /* by sending side */
 	struct end ends[2];
 	uint16_t client_port;
 };
@@ -166,7 +166,7 @@ struct hostile {
 	bool on;
 	uint64_t next_us;
 	uint32_t gap_us;
-	uint32_t flood;             /* SYNs a burst */
+	uint32_t flood; /* SYNs a burst */
 	/* Its own conversation with a server. */
 	unsigned target;
 	uint16_t port;
@@ -187,10 +187,10 @@ struct node {
 	struct arena arena;
 	void *memory;
 	uint32_t ip;
-	uint64_t clock_offset_us;   /* its own clock runs ahead of the world's by so much */
+	uint64_t clock_offset_us; /* its own clock runs ahead of the world's by so much */
 	uint32_t tx_room, tx_gap_us, late_us, rx_quantum_us;
 	uint64_t tx_busy_until_us, due_us;
-	bool rx_verified;           /* the port verifies checksums */
+	bool rx_verified; /* the port verifies checksums */
 	bool stopped;
 };
 
@@ -204,17 +204,18 @@ struct world {
 	struct conversation conversations[CONVERSATIONS];
 	uint32_t conversation_count;
 	bool healed;
-	bool strict;                /* nothing in this world excuses a connection that fails */
-	bool gentle;                /* loss alone: no drop is counted by an honest stack */
-	uint64_t stop_us;           /* node 0 stops here; UINT64_MAX: never */
-	uint64_t rebuild_us;        /* tables are rebuilt here */
-	uint64_t hash;              /* of all that was sent: two runs of a seed must agree */
+	bool strict;         /* nothing in this world excuses a connection that fails */
+	bool gentle;         /* loss alone: no drop is counted by an honest stack */
+	uint64_t stop_us;    /* node 0 stops here; UINT64_MAX: never */
+	uint64_t rebuild_us; /* tables are rebuilt here */
+	uint64_t hash;       /* of all that was sent: two runs of a seed must agree */
 	bool trace;
-	char *failure;              /* where world_fail writes */
+	char *failure; /* where world_fail writes */
 	size_t failure_room;
 };
 
-/* Runs one seed; does not return when an invariant fails. Adds what was counted to `sum`. Returns the hash. */
+/* Runs one seed; does not return when an invariant fails. Adds what was counted to `sum`. Returns the hash.
+ */
 uint64_t world_run(uint64_t seed, bool trace, struct counters *sum, char *failure, size_t failure_room);
 void world_fail(struct world *world, const char *format, ...) __attribute__((format(printf, 2, 3), noreturn));
 uint64_t node_now(const struct world *world, unsigned node);

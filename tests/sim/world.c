@@ -21,7 +21,7 @@ uint32_t host_ip(unsigned host)
 
 void host_mac(unsigned host, uint8_t mac[6])
 {
-	static const uint8_t base[6] = { 2, 0xc1, 0x0a, 0, 0, 1 };
+	static const uint8_t base[6] = {2, 0xc1, 0x0a, 0, 0, 1};
 
 	memcpy(mac, base, 6);
 	mac[5] = (uint8_t)(1 + host);
@@ -121,7 +121,7 @@ static void draw_pools(struct world *world, struct stack_config *config)
 
 static void draw_node(struct world *world, unsigned index)
 {
-	static const uint16_t mtus[] = { 1500, 1500, 1500, 576, 1280 };
+	static const uint16_t mtus[] = {1500, 1500, 1500, 576, 1280};
 	struct node *node = &world->nodes[index];
 	struct stack_config *config = &node->config;
 
@@ -212,13 +212,15 @@ static void node_unmake(struct node *node)
 static uint32_t probe_iss(struct world *world, unsigned node_index, bool client, uint64_t clock_us)
 {
 	struct node *node = &world->nodes[node_index];
-	const struct tcp_segment syn = { .flags = TCP_SYN, .window = 1000, .source_port = 1024,
-					 .destination_port = SERVER_PORT };
-	const struct c10m_connect_request request = { .service = 1, .remote_address = host_ip(!node_index),
-						      .remote_port = SERVER_PORT, .local_port = 1024 };
-	struct stack_message message = { .kind = STACK_SET_NEIGHBOUR, .address = host_ip(!node_index) };
+	const struct tcp_segment syn = {
+		.flags = TCP_SYN, .window = 1000, .source_port = 1024, .destination_port = SERVER_PORT};
+	const struct c10m_connect_request request = {.service = 1,
+						     .remote_address = host_ip(!node_index),
+						     .remote_port = SERVER_PORT,
+						     .local_port = 1024};
+	struct stack_message message = {.kind = STACK_SET_NEIGHBOUR, .address = host_ip(!node_index)};
 	uint8_t frame[FRAME_ROOM];
-	struct packet packet = { .data = frame, .bytes = ETH_HEADER_BYTES + 40 };
+	struct packet packet = {.data = frame, .bytes = ETH_HEADER_BYTES + 40};
 	uint32_t seq = 0;
 
 	node->clock_offset_us = clock_us;
@@ -228,9 +230,13 @@ static uint32_t probe_iss(struct world *world, unsigned node_index, bool client,
 	if (client) {
 		c10m_connect(stack_worker(node->stack), &request, NULL);
 	} else {
-		struct eth_header eth = { .type = ETH_TYPE_IPV4, .source = message.mac, .destination = node->config.mac };
-		struct ipv4_header ip = { .source = host_ip(!node_index), .destination = node->ip, .ttl = 64,
-					  .protocol = IP_PROTOCOL_TCP, .total_bytes = 40 };
+		struct eth_header eth = {
+			.type = ETH_TYPE_IPV4, .source = message.mac, .destination = node->config.mac};
+		struct ipv4_header ip = {.source = host_ip(!node_index),
+					 .destination = node->ip,
+					 .ttl = 64,
+					 .protocol = IP_PROTOCOL_TCP,
+					 .total_bytes = 40};
 
 		eth_emit(frame, &eth);
 		ipv4_emit(frame + ETH_HEADER_BYTES, &ip);
@@ -238,7 +244,7 @@ static uint32_t probe_iss(struct world *world, unsigned node_index, bool client,
 		frame_fix_checksums(frame);
 		stack_rx(node->stack, clock_us, &packet, 1);
 	}
-	packet = (struct packet){ .data = frame, .room = FRAME_ROOM };
+	packet = (struct packet){.data = frame, .room = FRAME_ROOM};
 	if (stack_tx(node->stack, clock_us, &packet, 1) == 1)
 		seq = get32(frame + ETH_HEADER_BYTES + 24);
 	node_unmake(node);
@@ -265,7 +271,7 @@ static void start_before_wrap(struct world *world)
 
 static void draw_clocks(struct world *world)
 {
-	static const uint64_t wraps_ms[] = { 1ULL << 32, 1ULL << 31, (1ULL << 32) / 1000 + 3000, 3000 };
+	static const uint64_t wraps_ms[] = {1ULL << 32, 1ULL << 31, (1ULL << 32) / 1000 + 3000, 3000};
 	bool always_cookies = world->nodes[0].config.always_cookies || world->nodes[1].config.always_cookies;
 
 	for (unsigned i = 0; i < NODES; i++)
@@ -284,7 +290,8 @@ static void port_checksum(const struct packet *packet)
 
 	if (packet->checksum != PACKET_CSUM_PARTIAL)
 		return;
-	value = csum_finish(csum_add(0, packet->data + packet->csum_start, packet->bytes - packet->csum_start));
+	value = csum_finish(
+		csum_add(0, packet->data + packet->csum_start, packet->bytes - packet->csum_start));
 	memcpy(field, &value, sizeof(value));
 }
 
@@ -308,7 +315,7 @@ static void node_tx(struct world *world, unsigned index)
 	uint32_t room = world->now_us >= node->tx_busy_until_us ? node->tx_room : 0, count;
 
 	for (uint32_t i = 0; i < room; i++)
-		packets[i] = (struct packet){ .data = frames[i], .room = FRAME_ROOM };
+		packets[i] = (struct packet){.data = frames[i], .room = FRAME_ROOM};
 	count = stack_tx(node->stack, node_now(world, index), packets, room);
 	if (count > room)
 		world_fail(world, "stack_tx filled more frames than it was given");
@@ -335,7 +342,8 @@ static void node_rx(struct world *world, unsigned index, struct frame **frames, 
 		bool good = node->rx_verified && frame_checksums_good(frames[i]->data, frames[i]->bytes);
 
 		packets[i] = (struct packet){
-			.data = frames[i]->data, .bytes = frames[i]->bytes,
+			.data = frames[i]->data,
+			.bytes = frames[i]->bytes,
 			.checksum = good ? PACKET_CSUM_VERIFIED : PACKET_CSUM_NONE,
 		};
 		world_trace(world, index == 0 ? "0  <" : "1  <", frames[i]->data, frames[i]->bytes);
@@ -352,7 +360,7 @@ static void node_rx(struct world *world, unsigned index, struct frame **frames, 
 static void deliver(struct world *world)
 {
 	struct frame *batch[NODES][STACK_BURST], *frame;
-	uint32_t count[NODES] = { 0 };
+	uint32_t count[NODES] = {0};
 
 	while ((frame = link_take(world))) {
 		if (frame->to == HOSTILE) {
@@ -379,7 +387,7 @@ static void heal(struct world *world)
 	for (unsigned i = 0; i < HOSTS; i++) {
 		struct faults *faults = &world->link.faults[i];
 
-		*faults = (struct faults){ .delay_us = faults->delay_us, .path_mtu = faults->path_mtu };
+		*faults = (struct faults){.delay_us = faults->delay_us, .path_mtu = faults->path_mtu};
 		world->link.outage_until_us[i] = 0;
 	}
 	app_healed(world);
@@ -516,12 +524,15 @@ static void name_unfinished(struct world *world)
 		const struct end *end = &conversation->ends[i % 2];
 
 		if (!end->closed && (end->opened || end->handle))
-			world_fail(world, "conversation %u plan %u side %u (port %u) did not end: %llu of %llu sent, "
-				   "%llu of %llu received", conversation->id, conversation->plan, end->side,
-				   conversation->client_port, (unsigned long long)end->sent,
-				   (unsigned long long)conversation->bytes[end->side],
-				   (unsigned long long)end->received,
-				   (unsigned long long)conversation->bytes[!end->side]);
+			world_fail(
+				world,
+				"conversation %u plan %u side %u (port %u) did not end: %llu of %llu sent, "
+				"%llu of %llu received",
+				conversation->id, conversation->plan, end->side, conversation->client_port,
+				(unsigned long long)end->sent,
+				(unsigned long long)conversation->bytes[end->side],
+				(unsigned long long)end->received,
+				(unsigned long long)conversation->bytes[!end->side]);
 	}
 	world_fail(world, "a conversation never began");
 }
@@ -540,7 +551,8 @@ static void run_to_end(struct world *world)
 		while (unbalanced(&world->nodes[i])) {
 			step(world);
 			if (world->now_us > finished_us + BALANCE_US)
-				world_fail(world, "node %u never got all %s back", i, unbalanced(&world->nodes[i]));
+				world_fail(world, "node %u never got all %s back", i,
+					   unbalanced(&world->nodes[i]));
 		}
 	}
 	app_check_end(world);

@@ -1,0 +1,774 @@
+/* session.c - whole sessions: bytes become actions of peers, of time and of the application.
+ * In: bytes of libFuzzer; see enum action for their grammar.  Out: CHECK, when an invariant fails.
+ * Owns: one stack and what four peers know of their connections.
+ *
+ * Sequence numbers are relative to what a peer knows and checksums are right, so that sessions reach
+ * ESTABLISHED and go on from there. Every payload byte is the low byte of its own sequence number:
+ * what is delivered, and what the stack sends again, can be compared without being stored. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "base/plant.h"
+#include "base/seq.h"
+#include "stack/stack.h"
+#include "wire/arp.h"
+#include "wire/icmp.h"
+#include "wire/ipv4.h"
+#include "wire/tcp.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+
+#define STACK_IP   0x0a000001u
+#define PEER_IP    0x0a000002u
+#define PEERS      4
+#define PORT       80
+#define LOCAL_PORT 6000u /* of connections that the stack opens */
+#define FRAME_ROOM 2048
+#define ISS        0xfffffff0u
+#define ACTIONS    400
+#define ARENA_ROOM (8u << 20)
+
+/* One byte each, then its operands. */
+enum action {
+	ACT_SYN,       /* peer: opens, or answers our SYN */
+	ACT_GOOD,      /* peer, length: the next segment, everything right */
+	ACT_FIN,       /* peer: the next segment, with FIN */
+	ACT_SEGMENT,   /* peer, flags, seq (2), ack (2), window (2), length (2); offsets from what is right,
+			  plus 0x8000 */
+	ACT_OPTIONS,   /* peer, flags, count, bytes: a segment with these options */
+	ACT_OLD,       /* peer, age: a segment with an older timestamp */
+	ACT_PASS,      /* milliseconds */
+	ACT_PASS_LONG, /* seconds * 4 */
+	ACT_DEADLINE,  /* to the stack's next deadline */
+	ACT_BURST,     /* from here to the next action that needs output, all in one burst */
+	ACT_SEND,      /* peer, length (2): the application sends */
+	ACT_CONSUME,   /* how much on_data takes from now on */
+	ACT_CLOSE,     /* peer */
+	ACT_SHUTDOWN,  /* peer */
+	ACT_ABORT,     /* peer */
+	ACT_RESUME,    /* peer */
+	ACT_TIMER,     /* peer, milliseconds (2) */
+	ACT_CONNECT,   /* peer: the application connects to it */
+	ACT_ICMP,      /* peer, type, code, rest (2), seq (2) */
+	ACT_RAW,       /* count, bytes: a frame */
+	ACT_ARP,       /* peer */
+	ACT_REBUILD,
+	ACT_REOPEN,    /* peer: forgets its connection, new numbers */
+	ACT_ONE_FRAME, /* the port takes one frame only */
+	ACT_COUNT,
+};
+
+struct peer {
+	bool irs_known, timestamps, active; /* active: the stack connects */
+	uint32_t iss, irs;
+	uint32_t snd_nxt, snd_max;  /* what comes next, and the highest that was sent */
+	uint32_t rcv_nxt;           /* the stack's next */
+	uint32_t ack_max, edge_max; /* what the stack acknowledged and offered */
+	bool acked;
+	uint8_t scale; /* of the stack's windows */
+	uint32_t ts_seen, ts_base;
+	c10m_handle handle;
+};
+
+struct app_state {
+	uint8_t next; /* content of the next byte */
+	uint8_t started;
+	uint64_t sent;
+};
+
+static struct {
+	const uint8_t *at, *end;
+	struct stack *stack;
+	struct stack_config config;
+	uint64_t now_us;
+	struct peer peers[PEERS];
+	uint8_t frames[STACK_BURST][FRAME_ROOM];
+	uint32_t bytes[STACK_BURST];
+	uint32_t count;
+	bool burst;
+	size_t consume;
+} run;
+
+static uint8_t *memory;
+
+/* --- the application ---------------------------------------------------------------------- */
+
+static struct peer *peer_of(c10m_conn *conn)
+{
+	struct c10m_endpoints endpoints;
+
+	c10m_conn_endpoints(conn, &endpoints);
+	CHECK(endpoints.local_address == STACK_IP && endpoints.remote_address == PEER_IP);
+	return &run.peers[endpoints.remote_port % PEERS];
+}
+
+static void on_open(c10m_conn *conn)
+{
+	peer_of(conn)->handle = c10m_conn_handle(conn);
+}
+
+static size_t on_data(c10m_conn *conn, const void *data, size_t bytes)
+{
+	struct app_state *state = c10m_conn_state(conn);
+	const uint8_t *at = data;
+	size_t taken = MIN_OF(bytes, run.consume);
+
+	CHECK(bytes > 0);
+	if (!state->started)
+		state->next = at[0];
+	state->started = 1;
+	for (size_t i = 0; i < bytes; i++)
+		CHECK(at[i] == (uint8_t)(state->next + i));
+	state->next = (uint8_t)(state->next + taken);
+	return taken;
+}
+
+static void on_timer(c10m_conn *conn)
+{
+	c10m_resume(conn);
+}
+
+static void on_close(c10m_conn *conn, enum c10m_close_reason reason)
+{
+	CHECK(reason <= C10M_CLOSE_STOPPED);
+	peer_of(conn)->handle = 0;
+}
+
+/* Byte n of what the application sends is the low byte of n: its sequence number less the first. */
+static void app_send(c10m_conn *conn, size_t bytes)
+{
+	struct app_state *state = c10m_conn_state(conn);
+	static uint8_t data[65536];
+
+	for (size_t i = 0; i < bytes; i++)
+		data[i] = (uint8_t)(state->sent + i);
+	state->sent += c10m_send(conn, data, bytes);
+}
+
+static const struct c10m_service services[2] = {
+	{.name = "server",
+	 .port = PORT,
+	 .state_size = sizeof(struct app_state),
+	 .on_open = on_open,
+	 .on_data = on_data,
+	 .on_timer = on_timer,
+	 .on_close = on_close,
+	 .keepalive_ms = 20000,
+	 .receive_bytes = 5000,
+	 .send_bytes = 20000},
+	{.name = "client",
+	 .flags = C10M_NODELAY,
+	 .state_size = sizeof(struct app_state),
+	 .on_open = on_open,
+	 .on_data = on_data,
+	 .on_timer = on_timer,
+	 .on_close = on_close,
+	 .user_timeout_ms = 30000},
+};
+
+/* --- what the stack sends -------------------------------------------------------------------- */
+
+static void learn_window(struct peer *peer, const struct tcp_segment *segment)
+{
+	uint8_t scale = segment->flags & TCP_SYN ? 0 : peer->scale;
+	uint32_t edge = segment->ack + ((uint32_t)segment->window << scale);
+
+	if (seq_lt(segment->ack, peer->iss)) /* of a connection before this one */
+		return;
+	CHECK(seq_leq(segment->ack, peer->snd_max));
+	if (peer->acked) {
+		CHECK(seq_leq(segment->ack, peer->edge_max + 1)); /* a FIN may stand at the edge */
+		CHECK(seq_geq(segment->ack, peer->ack_max));
+	} else {
+		peer->edge_max = edge;
+	}
+	peer->acked = true;
+	peer->ack_max = segment->ack;
+	peer->edge_max = seq_max(peer->edge_max, edge);
+}
+
+static void learn(struct peer *peer, const struct tcp_segment *segment)
+{
+	if (segment->flags & TCP_RST)
+		return;
+	if (segment->flags & TCP_SYN) {
+		if (!peer->irs_known || peer->irs != segment->seq)
+			peer->acked = false;
+		peer->irs = segment->seq;
+		peer->irs_known = true;
+		peer->rcv_nxt = segment->seq + 1;
+		peer->timestamps = segment->options & TCP_OPT_TIMESTAMPS;
+		peer->scale = segment->options & TCP_OPT_WSCALE ? segment->wscale : 0;
+	}
+	if (segment->options & TCP_OPT_TIMESTAMPS)
+		peer->ts_seen = segment->ts_val;
+	if (!peer->irs_known)
+		return;
+	for (uint32_t i = 0; i < segment->payload_bytes; i++)
+		CHECK(segment->payload[i] == (uint8_t)(segment->seq + i - peer->irs - 1));
+	peer->rcv_nxt = seq_max(peer->rcv_nxt, segment->seq + tcp_segment_length(segment));
+	if (segment->flags & TCP_ACK)
+		learn_window(peer, segment);
+}
+
+static void look(const uint8_t *frame, uint32_t bytes)
+{
+	struct eth_header eth;
+	struct ipv4_header ip;
+	struct tcp_segment segment;
+	const uint8_t *at = frame + ETH_HEADER_BYTES;
+
+	CHECK(eth_parse(frame, bytes, &eth) == DROP_NONE);
+	if (eth.type != ETH_TYPE_IPV4)
+		return;
+	CHECK(ipv4_parse(at, bytes - ETH_HEADER_BYTES, &ip) == DROP_NONE);
+	CHECK(bytes == ETH_HEADER_BYTES + (uint32_t)ip.total_bytes && ip.total_bytes <= 1500);
+	if (ip.protocol != IP_PROTOCOL_TCP)
+		return;
+	at += ip.header_bytes;
+	bytes = (uint32_t)ip.total_bytes - ip.header_bytes;
+	CHECK(tcp_checksum_good(at, bytes, ip.source, ip.destination));
+	CHECK(tcp_parse(at, bytes, &segment) == DROP_NONE);
+	if (ip.destination == PEER_IP && segment.destination_port >= 5000 &&
+	    segment.destination_port < 5000 + PEERS &&
+	    segment.source_port == (run.peers[segment.destination_port % PEERS].active
+					    ? LOCAL_PORT + segment.destination_port % PEERS
+					    : PORT))
+		learn(&run.peers[segment.destination_port % PEERS], &segment);
+}
+
+static void transmit(uint32_t most)
+{
+	static uint8_t frames[16][FRAME_ROOM];
+	struct packet packets[16];
+	uint32_t count, room;
+
+	do {
+		room = MIN_OF(most, 16u);
+		for (uint32_t i = 0; i < room; i++)
+			packets[i] = (struct packet){.data = frames[i], .room = FRAME_ROOM};
+		count = stack_tx(run.stack, run.now_us, packets, room);
+		CHECK(count <= room);
+		for (uint32_t i = 0; i < count; i++)
+			look(frames[i], packets[i].bytes);
+		most -= count;
+	} while (count == room && most > 0);
+}
+
+static void deliver(void)
+{
+	struct packet packets[STACK_BURST];
+	uint8_t *copies[STACK_BURST];
+
+	for (uint32_t i = 0; i < run.count; i++) {
+		copies[i] = malloc(run.bytes[i] ? run.bytes[i] : 1); /* exact: a byte beyond it is seen */
+		CHECK(copies[i]);
+		memcpy(copies[i], run.frames[i], run.bytes[i]);
+		packets[i] = (struct packet){.data = copies[i], .bytes = run.bytes[i]};
+	}
+	if (run.count > 0)
+		stack_rx(run.stack, run.now_us, packets, run.count);
+	for (uint32_t i = 0; i < run.count; i++)
+		free(copies[i]);
+	run.count = 0;
+	run.burst = false;
+}
+
+/* --- what peers send ---------------------------------------------------------------------------- */
+
+static void queue(uint32_t bytes)
+{
+	run.bytes[run.count++] = bytes;
+	if (run.burst && run.count < STACK_BURST)
+		return;
+	deliver();
+	transmit(1000);
+}
+
+static uint8_t byte(void)
+{
+	return run.at < run.end ? *run.at++ : 0;
+}
+
+static uint16_t word(void)
+{
+	uint16_t high = byte();
+
+	return (uint16_t)(high << 8 | byte());
+}
+
+/* -32768 to 32767, modulo 2^32. */
+static uint32_t offset(void)
+{
+	return word() - 0x8000u;
+}
+
+static unsigned which(void)
+{
+	return byte() % PEERS;
+}
+
+static uint8_t *frame_start(uint8_t protocol, uint32_t body_bytes)
+{
+	uint8_t *frame = run.frames[run.count];
+	const struct eth_header eth = {
+		.destination = run.config.mac, .source = {{2, 0, 0, 0, 0, 2}}, .type = ETH_TYPE_IPV4};
+	const struct ipv4_header ip = {.source = PEER_IP,
+				       .destination = STACK_IP,
+				       .ttl = 64,
+				       .flags = IPV4_DF,
+				       .protocol = protocol,
+				       .total_bytes = (uint16_t)(IPV4_HEADER_BYTES + body_bytes)};
+
+	eth_emit(frame, &eth);
+	ipv4_emit(frame + ETH_HEADER_BYTES, &ip);
+	return frame + ETH_HEADER_BYTES + IPV4_HEADER_BYTES;
+}
+
+static uint32_t sum_of(const uint8_t *at, uint32_t bytes)
+{
+	static const uint8_t padding;
+	uint8_t *copy = malloc(bytes + 2);
+	uint32_t sum = 0;
+
+	CHECK(copy);
+	memcpy(copy, at, bytes);
+	copy[bytes] = padding;
+	for (uint32_t i = 0; i < bytes; i += 2) {
+		uint16_t pair;
+
+		memcpy(&pair, copy + i, 2);
+		sum += pair;
+	}
+	free(copy);
+	return sum;
+}
+
+/* Options of the input instead of those that fit; NULL: those that fit. */
+static void send_segment(unsigned index, struct tcp_segment *segment, const uint8_t *options,
+			 uint32_t option_bytes)
+{
+	struct peer *peer = &run.peers[index];
+	uint8_t *tcp, header[TCP_HEADER_BYTES_MAX];
+	uint32_t header_bytes, end = segment->seq + tcp_segment_length(segment);
+
+	segment->source_port = (uint16_t)(5000 + index);
+	segment->destination_port = (uint16_t)(peer->active ? LOCAL_PORT + index : PORT);
+	header_bytes = tcp_emit(header, segment);
+	if (options) {
+		header_bytes = TCP_HEADER_BYTES + ALIGN_UP(option_bytes, 4u);
+		memset(header + TCP_HEADER_BYTES, 0, sizeof(header) - TCP_HEADER_BYTES);
+		memcpy(header + TCP_HEADER_BYTES, options, option_bytes);
+		header[12] = (uint8_t)(header_bytes / 4 << 4);
+	}
+	tcp = frame_start(IP_PROTOCOL_TCP, header_bytes + segment->payload_bytes);
+	memcpy(tcp, header, header_bytes);
+	for (uint32_t i = 0; i < segment->payload_bytes; i++)
+		tcp[header_bytes + i] = (uint8_t)(segment->seq + i + !!(segment->flags & TCP_SYN));
+	tcp_store_checksum(tcp, header_bytes, segment->payload_bytes,
+			   sum_of(tcp + header_bytes, segment->payload_bytes), PEER_IP, STACK_IP);
+	if (!(segment->flags & TCP_RST))
+		peer->snd_max = seq_max(peer->snd_max, end);
+	if (segment->seq == peer->snd_nxt && !(segment->flags & TCP_RST))
+		peer->snd_nxt = end;
+	queue(ETH_HEADER_BYTES + IPV4_HEADER_BYTES + header_bytes + segment->payload_bytes);
+}
+
+static struct tcp_segment right_segment(unsigned index, uint8_t flags, uint32_t bytes)
+{
+	struct peer *peer = &run.peers[index];
+	struct tcp_segment segment = {
+		.flags = flags,
+		.seq = peer->snd_nxt,
+		.ack = peer->rcv_nxt,
+		.window = 40000,
+		.payload_bytes = bytes,
+		.options = peer->timestamps ? TCP_OPT_TIMESTAMPS : 0,
+		.ts_ecr = peer->ts_seen,
+		.ts_val = peer->ts_base + (uint32_t)(run.now_us / 1000),
+	};
+
+	return segment;
+}
+
+static void act_syn(unsigned index)
+{
+	struct peer *peer = &run.peers[index];
+	struct tcp_segment segment = right_segment(index, peer->active ? TCP_SYN | TCP_ACK : TCP_SYN, 0);
+
+	segment.seq = peer->iss;
+	segment.mss = 1460;
+	segment.wscale = 3;
+	segment.options = (uint8_t)(TCP_OPT_MSS | (index & 1 ? TCP_OPT_WSCALE : 0) |
+				    (index & 2 ? TCP_OPT_TIMESTAMPS : 0));
+	send_segment(index, &segment, NULL, 0);
+}
+
+static void act_segment(unsigned index)
+{
+	struct tcp_segment segment = right_segment(index, byte(), 0);
+
+	segment.seq += offset();
+	segment.ack += offset();
+	segment.window = word();
+	segment.payload_bytes = word() % 1461;
+	send_segment(index, &segment, NULL, 0);
+}
+
+static void act_options(unsigned index)
+{
+	struct tcp_segment segment = right_segment(index, byte(), 0);
+	uint8_t options[40];
+	uint32_t count = byte() % 41;
+
+	for (uint32_t i = 0; i < count; i++)
+		options[i] = byte();
+	send_segment(index, &segment, options, count);
+}
+
+static void act_old(unsigned index)
+{
+	struct tcp_segment segment = right_segment(index, TCP_ACK, 10);
+
+	segment.ts_val -= 1u + byte() * 50u;
+	send_segment(index, &segment, NULL, 0);
+}
+
+static void act_icmp(unsigned index)
+{
+	struct peer *peer = &run.peers[index];
+	uint8_t quote[IPV4_HEADER_BYTES + 8] = {0}, message[64], *at;
+	const struct ipv4_header ip = {.source = STACK_IP,
+				       .destination = PEER_IP,
+				       .ttl = 60,
+				       .flags = IPV4_DF,
+				       .protocol = IP_PROTOCOL_TCP,
+				       .total_bytes = 1500};
+	uint8_t type = byte(), code = byte();
+	uint32_t rest = word(), bytes;
+
+	ipv4_emit(quote, &ip);
+	put16(quote + 20, (uint16_t)(peer->active ? LOCAL_PORT + index : PORT));
+	put16(quote + 22, (uint16_t)(5000 + index));
+	put32(quote + 24, peer->rcv_nxt + offset());
+	bytes = icmp_emit(message, type, code, rest, quote, sizeof(quote));
+	at = frame_start(IP_PROTOCOL_ICMP, bytes);
+	memcpy(at, message, bytes);
+	queue(ETH_HEADER_BYTES + IPV4_HEADER_BYTES + bytes);
+}
+
+static void act_raw(void)
+{
+	uint32_t count = byte();
+
+	for (uint32_t i = 0; i < count; i++)
+		run.frames[run.count][i] = byte();
+	queue(count);
+}
+
+static void act_arp(void)
+{
+	uint8_t *frame = run.frames[run.count];
+	const struct eth_header eth = {
+		.destination = eth_broadcast, .source = {{2, 0, 0, 0, 0, 2}}, .type = ETH_TYPE_ARP};
+	const struct arp_packet arp = {.operation = (uint16_t)(1 + (byte() & 1)),
+				       .sender = eth.source,
+				       .sender_ip = PEER_IP,
+				       .target_ip = STACK_IP};
+
+	eth_emit(frame, &eth);
+	arp_emit(frame + ETH_HEADER_BYTES, &arp);
+	queue(ETH_HEADER_BYTES + ARP_BYTES);
+}
+
+/* A connection that the application still has is not forgotten. */
+static void act_reopen(unsigned index)
+{
+	struct peer *peer = &run.peers[index];
+
+	if (peer->handle)
+		return;
+	peer->iss += 1u << 20;
+	peer->snd_nxt = peer->snd_max = peer->iss;
+	peer->irs_known = peer->acked = peer->active = peer->timestamps = false;
+}
+
+/* --- the rest ------------------------------------------------------------------------------------- */
+
+static void pass(uint64_t us)
+{
+	uint64_t target = run.now_us + us;
+	unsigned calls = 0;
+
+	for (;;) {
+		uint64_t deadline = stack_deadline(run.stack);
+
+		if (deadline > target)
+			break;
+		CHECK(deadline > run.now_us || calls < 1000);
+		calls = deadline > run.now_us ? 0 : calls + 1;
+		run.now_us = MAX_OF(run.now_us, deadline);
+		transmit(1000);
+	}
+	run.now_us = target;
+	transmit(1000);
+}
+
+static void act_connect(unsigned index)
+{
+	struct peer *peer = &run.peers[index];
+	const struct c10m_connect_request request = {
+		.service = 1,
+		.remote_address = PEER_IP,
+		.remote_port = (uint16_t)(5000 + index),
+		.local_port = (uint16_t)(LOCAL_PORT + index),
+	};
+
+	if (peer->handle)
+		return;
+	act_reopen(index);
+	peer->active = true;
+	peer->handle = c10m_connect(stack_worker(run.stack), &request, NULL);
+	transmit(1000);
+}
+
+static void act_app(enum action action, unsigned index)
+{
+	uint32_t number = action == ACT_SEND || action == ACT_TIMER ? word() : 0;
+	c10m_conn *conn = c10m_conn_find(stack_worker(run.stack), run.peers[index].handle);
+
+	if (!conn)
+		return;
+	switch (action) {
+	case ACT_SEND:
+		app_send(conn, number);
+		break;
+	case ACT_CLOSE:
+		c10m_close(conn);
+		break;
+	case ACT_SHUTDOWN:
+		c10m_shutdown(conn);
+		break;
+	case ACT_ABORT:
+		c10m_abort(conn);
+		break;
+	case ACT_RESUME:
+		c10m_resume(conn);
+		break;
+	default:
+		c10m_set_timer(conn, number);
+		break;
+	}
+	transmit(1000);
+}
+
+static void send_right(unsigned index, uint8_t flags, uint32_t bytes)
+{
+	struct tcp_segment segment = right_segment(index, flags, bytes);
+
+	send_segment(index, &segment, NULL, 0);
+}
+
+/* Actions that are frames, and so may stand in a burst; false: another kind. */
+static bool act_frame(enum action action)
+{
+	switch (action) {
+	case ACT_SYN:
+		act_syn(which());
+		break;
+	case ACT_GOOD: {
+		unsigned index = which();
+		send_right(index, TCP_ACK, byte() * 5u);
+		break;
+	}
+	case ACT_FIN:
+		send_right(which(), TCP_ACK | TCP_FIN, 0);
+		break;
+	case ACT_SEGMENT:
+		act_segment(which());
+		break;
+	case ACT_OPTIONS:
+		act_options(which());
+		break;
+	case ACT_OLD:
+		act_old(which());
+		break;
+	case ACT_ICMP:
+		act_icmp(which());
+		break;
+	case ACT_RAW:
+		act_raw();
+		break;
+	case ACT_ARP:
+		act_arp();
+		break;
+	case ACT_BURST:
+		run.burst = true;
+		break;
+	default:
+		return false;
+	}
+	return true;
+}
+
+static void act_other(enum action action)
+{
+	uint64_t deadline;
+
+	switch (action) {
+	case ACT_PASS:
+		pass(byte() * 1000u);
+		break;
+	case ACT_PASS_LONG:
+		pass(byte() * 4000000ULL);
+		break;
+	case ACT_DEADLINE:
+		deadline = stack_deadline(run.stack);
+		if (deadline != UINT64_MAX && deadline > run.now_us && deadline < run.now_us + 1000000000ULL)
+			pass(deadline - run.now_us);
+		break;
+	case ACT_CONSUME:
+		run.consume = byte() * 8u;
+		break;
+	case ACT_CONNECT:
+		act_connect(which());
+		break;
+	case ACT_REBUILD:
+		stack_rebuild(run.stack, run.now_us);
+		break;
+	case ACT_REOPEN:
+		act_reopen(which());
+		break;
+	case ACT_ONE_FRAME:
+		transmit(1);
+		break;
+	default:
+		act_app(action, which());
+		break;
+	}
+}
+
+static void act(void)
+{
+	enum action action = (enum action)(byte() % ACT_COUNT);
+
+	if (act_frame(action))
+		return;
+	deliver();
+	act_other(action);
+}
+
+static void start(uint8_t choices)
+{
+	static struct arena_secrets secrets;
+	struct arena arena;
+	size_t bytes;
+	struct stack_message neighbour = {
+		.kind = STACK_SET_NEIGHBOUR, .address = PEER_IP, .mac = {{2, 0, 0, 0, 0, 2}}};
+
+	memset(&run.peers, 0, sizeof(run.peers));
+	run.config = (struct stack_config){
+		.connections = choices & 1 ? 2 : 8,
+		.half_open = choices & 2 ? 1 : 8,
+		.time_wait = choices & 4 ? 1 : 8,
+		.destinations = 8,
+		.services = services,
+		.service_count = 2,
+		.chunks = {.count = {choices & 8 ? 2 : 64, choices & 8 ? 2 : 32, choices & 8 ? 2 : 32}},
+		.mac = {{2, 0, 0, 0, 0, 1}},
+		.address = STACK_IP,
+		.prefix_bits = 24,
+		.gateway = 0x0a0000fe,
+		.no_timestamps = choices & 16,
+		.always_cookies = choices & 32,
+	};
+	run.now_us = choices & 64 ? ((1ULL << 32) - 3000) * 1000 : 0;
+	run.count = 0;
+	run.burst = false;
+	run.consume = SIZE_MAX;
+	for (unsigned i = 0; i < PEERS; i++)
+		run.peers[i].iss = run.peers[i].snd_nxt = run.peers[i].snd_max = ISS - (i << 8);
+	for (unsigned i = 0; i < PEERS; i++)
+		run.peers[i].ts_base = 0xfffff000u;
+	memset(&secrets, 0x5a, sizeof(secrets));
+	bytes = 8192 + stack_bytes(&run.config);
+	CHECK(bytes <= ARENA_ROOM);
+	memset(memory, 0, bytes);
+	arena_init(&arena, memory, bytes, &secrets, 0);
+	run.stack = stack_init(&arena, &run.config, run.now_us);
+	CHECK(run.stack);
+	stack_start(run.stack, run.now_us);
+	CHECK(stack_control(run.stack, run.now_us, &neighbour) == 0);
+}
+
+static void finish(void)
+{
+	struct stack_usage usage;
+	unsigned calls = 0;
+
+	deliver();
+	transmit(1000);
+	stack_verify(run.stack);
+	while (!stack_stop(run.stack, run.now_us)) {
+		CHECK(++calls < 1000);
+		transmit(1000);
+	}
+	transmit(1000);
+	stack_verify(run.stack);
+	stack_usage(run.stack, &usage);
+	CHECK(usage.connections == 0 && usage.extensions == 0);
+	CHECK(usage.chunks[0] + usage.chunks[1] + usage.chunks[2] == 0);
+	stack_fini(run.stack);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	if (size == 0)
+		return 0;
+	run.at = data + 1;
+	run.end = data + size;
+	start(data[0]);
+	for (unsigned i = 0; i < ACTIONS && run.at < run.end; i++)
+		act();
+	finish();
+	return 0;
+}
+
+#ifdef C10M_PLANT
+static void plant(const char *name)
+{
+	static const char *const names[PLANT_COUNT] = {
+#define X(bug, text) [PLANT_##bug] = #bug,
+		PLANTED_BUGS(X)
+#undef X
+	};
+
+	for (unsigned i = 1; i < PLANT_COUNT; i++) {
+		if (strcmp(name, names[i]) == 0)
+			planted_bug = (enum planted_bug)i;
+	}
+	CHECK(planted_bug != PLANT_NONE);
+}
+#else
+static void plant(const char *name)
+{
+	(void)name;
+	CHECK(!"built without bugs: build with -Dplant=true");
+}
+#endif
+
+/* PLANTED_BUG names a bug to find: see self_test.sh. */
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	const char *bug = getenv("PLANTED_BUG");
+
+	(void)argc;
+	(void)argv;
+	memory = aligned_alloc(4096, ARENA_ROOM);
+	CHECK(memory);
+	if (bug)
+		plant(bug);
+	return 0;
+}
