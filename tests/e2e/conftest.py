@@ -1,0 +1,21 @@
+"""What all end-to-end tests share. They need root; without it they fail, and say so."""
+
+import os
+
+import pytest
+
+from hosts import Hosts, remove_leftovers
+
+
+@pytest.fixture(scope="session", autouse=True)
+def machine():
+    if os.geteuid() != 0:
+        pytest.exit("the end-to-end tests make network namespaces: run them as root", returncode=1)
+    remove_leftovers()
+
+
+@pytest.fixture
+def hosts():
+    """Two fresh hosts, "client" and "server"; see hosts.py."""
+    with Hosts() as pair:
+        yield pair
