@@ -1,0 +1,482 @@
+/* bench_stack.c - one stack, very many peers, no interface.
+ *
+ * A group of request frames is made outside the timed part; timed is what a worker does with them,
+ * burst by burst: read the clock, stack_rx, stack_tx until it has no more. After that every reply is
+ * checked, again outside. The peers' work evicts the caches between groups, so the figure is conservative.
+ * In: how many, how long. Out: what it cost. Owns: arena, peers and frames while it runs. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/check.h"
+#include "bench_peers.h"
+#include "bench_stack.h"
+#include "sys/clock.h"
+#include "sys/entropy.h"
+#include "sys/pin.h"
+#include "sys/topology.h"
+
+#define GROUP_FRAMES   1024u /* received in one timed part, at most */
+#define SENT_FRAMES    2048u /* the ring of frames to send: more waits for the next group */
+#define FRAME_BYTES    2048u /* as in a network card's rings */
+#define SLICE_NS       100000000u
+#define SLICES_MAX     36000u
+#define WARM_UP_NS     1000000000u
+#define DRAIN_NS       5000000000u
+#define KEEPALIVE_MS   7200000u
+#define SERVER_ADDRESS 0xc0a80001u /* 192.168.0.1 */
+#define GATEWAY        0xc0a800feu /* 192.168.0.254 */
+#define SERVER_PORT    7
+
+struct bench {
+	const struct bench_config *config;
+	struct sys_memory arena_memory, peers_memory, frame_memory;
+	struct stack *stack;
+	struct peers peers;
+	uint64_t clock_base_ns;
+	uint32_t burst;
+	struct packet in[GROUP_FRAMES], out[SENT_FRAMES];
+	uint32_t in_count, out_count;
+	uint64_t timed_ns, frames_in, frames_out;
+	double slices[SLICES_MAX];
+	uint32_t slice_count;
+};
+
+/* --- the server: the echo of docs/design.md section 4, with 64 bytes of state ------------- */
+
+struct session {
+	uint64_t bytes;
+	uint8_t rest[56];
+};
+
+static size_t echo_on_data(c10m_conn *conn, const void *data, size_t len)
+{
+	struct session *session = c10m_conn_state(conn);
+	size_t sent = c10m_send(conn, data, len);
+
+	session->bytes += sent;
+	return sent;
+}
+
+static const struct c10m_service echo = {
+	.name = "echo",
+	.port = SERVER_PORT,
+	.state_size = sizeof(struct session),
+	.on_data = echo_on_data,
+	.keepalive_ms = KEEPALIVE_MS,
+};
+
+/* --- time and frames ------------------------------------------------------------------- */
+
+static uint64_t bench_now_us(const struct bench *bench)
+{
+	return (sys_now_ns() - bench->clock_base_ns) / 1000;
+}
+
+static uint8_t *frame_at(const struct bench *bench, uint32_t i)
+{
+	return (uint8_t *)bench->frame_memory.base + (size_t)i * FRAME_BYTES;
+}
+
+static void add_frame(struct bench *bench, uint32_t bytes)
+{
+	struct packet *packet = &bench->in[bench->in_count];
+
+	*packet = (struct packet){.data = frame_at(bench, bench->in_count), .bytes = bytes};
+	bench->in_count++;
+}
+
+static uint8_t *next_frame(const struct bench *bench)
+{
+	CHECK(bench->in_count < GROUP_FRAMES);
+	return frame_at(bench, bench->in_count);
+}
+
+static void send_what_fits(struct bench *bench, uint64_t now_us)
+{
+	uint32_t sent, max;
+
+	do {
+		max = MIN_OF(SENT_FRAMES - bench->out_count, (uint32_t)STACK_BURST);
+		sent = stack_tx(bench->stack, now_us, &bench->out[bench->out_count], max);
+		bench->out_count += sent;
+	} while (sent == max && max > 0);
+}
+
+/* The timed part. */
+static void run_group(struct bench *bench)
+{
+	uint64_t start_ns = sys_now_ns();
+
+	for (uint32_t first = 0; first < bench->in_count; first += bench->burst) {
+		uint64_t now_us = bench_now_us(bench);
+
+		stack_rx(bench->stack, now_us, &bench->in[first],
+			 MIN_OF(bench->burst, bench->in_count - first));
+		send_what_fits(bench, now_us);
+	}
+	if (bench->in_count == 0)
+		send_what_fits(bench, bench_now_us(bench));
+	bench->timed_ns += sys_now_ns() - start_ns;
+}
+
+/* Hands every reply to its peer, and takes all frames back. */
+static void check_group(struct bench *bench)
+{
+	uint64_t now_us = bench_now_us(bench);
+
+	for (uint32_t i = 0; i < bench->out_count; i++)
+		peers_take(&bench->peers, bench->out[i].data, bench->out[i].bytes, now_us);
+	bench->frames_in += bench->in_count;
+	bench->frames_out += bench->out_count;
+	for (uint32_t i = 0; i < bench->out_count; i++)
+		bench->out[i] = (struct packet){.data = frame_at(bench, GROUP_FRAMES + i),
+						.room = FRAME_BYTES};
+	bench->in_count = bench->out_count = 0;
+}
+
+/* --- setting up ------------------------------------------------------------------------------ */
+
+static int map(struct sys_memory *memory, const char *name, size_t bytes, enum sys_page_kind kind, int cpu,
+	       char error[BENCH_ERROR_BYTES])
+{
+	const struct sys_memory_request request = {.name = name, .bytes = bytes, .kind = kind, .cpu = cpu};
+
+	return sys_memory_map(&request, memory, error);
+}
+
+static void stack_configure(const struct bench *bench, struct stack_config *stack)
+{
+	*stack = (struct stack_config){
+		.connections = bench->config->connections,
+		.services = &echo,
+		.service_count = 1,
+		.mac = bench->peers.server_mac,
+		.address = SERVER_ADDRESS,
+		.prefix_bits = 24,
+		.gateway = GATEWAY,
+	};
+}
+
+static int make_stack(struct bench *bench, const struct stack_config *config, char error[BENCH_ERROR_BYTES])
+{
+	const struct stack_message neighbour = {
+		.kind = STACK_SET_NEIGHBOUR, .address = GATEWAY, .mac = bench->peers.gateway_mac};
+	struct arena_secrets secrets;
+	struct arena arena;
+	int code = sys_entropy_secrets(&secrets);
+
+	bench->clock_base_ns = sys_now_ns();
+	if (code == 0) {
+		arena_init(&arena, bench->arena_memory.base, bench->arena_memory.bytes, &secrets,
+			   bench->clock_base_ns);
+		bench->stack = stack_init(&arena, config, 0);
+		if (!bench->stack)
+			code = -EINVAL;
+	}
+	if (code == 0) {
+		stack_start(bench->stack, 0);
+		code = stack_control(bench->stack, 0, &neighbour);
+	}
+	if (code < 0)
+		snprintf(error, BENCH_ERROR_BYTES, "the stack cannot start (%s): try fewer connections",
+			 strerror(-code));
+	return code;
+}
+
+static int set_up(struct bench *bench, int cpu, char error[BENCH_ERROR_BYTES])
+{
+	struct stack_config config;
+	enum sys_page_kind pages = bench->config->pages;
+	int code;
+
+	bench->peers.count = bench->config->connections;
+	bench->peers.delayed_acks = !bench->config->piggyback;
+	bench->peers.server = SERVER_ADDRESS;
+	bench->peers.port = SERVER_PORT;
+	bench->peers.server_mac = (struct eth_address){{2, 0, 0, 0, 0, 1}};
+	bench->peers.gateway_mac = (struct eth_address){{2, 0, 0, 0, 0, 2}};
+	stack_configure(bench, &config);
+	code = map(&bench->arena_memory, "c10m-bench", stack_bytes(&config) + 65536, pages, cpu, error);
+	if (code == 0)
+		code = map(&bench->peers_memory, "c10m-peers", peers_bytes(bench->peers.count),
+			   SYS_PAGES_BEST, cpu, error);
+	if (code == 0)
+		code = map(&bench->frame_memory, "c10m-frames",
+			   (size_t)(GROUP_FRAMES + SENT_FRAMES) * FRAME_BYTES, SYS_PAGES_BEST, cpu, error);
+	if (code < 0)
+		return code;
+	peers_init(&bench->peers, bench->peers_memory.base);
+	check_group(bench); /* nothing to check: prepares the frames to send */
+	code = make_stack(bench, &config, error);
+	return code < 0 ? code : sys_pin_thread(cpu, error);
+}
+
+static void tear_down(struct bench *bench)
+{
+	struct sys_memory *memory[] = {&bench->arena_memory, &bench->peers_memory, &bench->frame_memory};
+
+	if (bench->stack)
+		stack_fini(bench->stack);
+	for (unsigned i = 0; i < ARRAY_COUNT(memory); i++)
+		if (memory[i]->base)
+			sys_memory_unmap(memory[i]);
+}
+
+/* --- opening ------------------------------------------------------------------------------------ */
+
+/* SYNs of peers [first, end), the server's answers, and the ACKs that complete them. */
+static void open_some(struct bench *bench, uint32_t first, uint32_t end)
+{
+	uint64_t now_us = bench_now_us(bench);
+
+	for (uint32_t i = first; i < end; i++)
+		add_frame(bench, peers_syn(&bench->peers, i, next_frame(bench), now_us));
+	run_group(bench);
+	check_group(bench);
+	for (uint32_t i = first; i < end; i++) {
+		uint32_t bytes = peers_complete(&bench->peers, i, next_frame(bench), now_us);
+
+		if (bytes > 0)
+			add_frame(bench, bytes);
+	}
+	run_group(bench);
+	check_group(bench);
+}
+
+static void say_progress(const struct bench *bench, uint32_t opened, uint64_t *next_ns)
+{
+	uint64_t now_ns = sys_now_ns();
+
+	if (now_ns < *next_ns)
+		return;
+	fprintf(stderr, "c10m: %" PRIu32 " of %" PRIu32 " connections are open\n", opened,
+		bench->config->connections);
+	*next_ns = now_ns + 2000000000u;
+}
+
+static int open_all(struct bench *bench, char error[BENCH_ERROR_BYTES])
+{
+	uint32_t count = bench->config->connections;
+	uint64_t next_ns = sys_now_ns() + 2000000000u;
+	struct c10m_stats stats;
+
+	for (uint32_t first = 0; first < count; first += BENCH_BURST_MAX) {
+		open_some(bench, first, MIN_OF(first + BENCH_BURST_MAX, count));
+		say_progress(bench, first, &next_ns);
+	}
+	c10m_worker_stats(stack_worker(bench->stack), &stats);
+	if (bench->peers.stats.opened == count && stats.connections == count && bench->peers.stats.wrong == 0)
+		return 0;
+	snprintf(error, BENCH_ERROR_BYTES,
+		 "only %" PRIu64 " of %" PRIu32 " connections opened, the server knows %" PRIu64
+		 ": this is a defect, please report it (%s)",
+		 bench->peers.stats.opened, count, stats.connections,
+		 bench->peers.wrong[0] ? bench->peers.wrong : "no wrong frame");
+	return -EPROTO;
+}
+
+/* --- measuring ------------------------------------------------------------------------------------- */
+
+static uint32_t next_request(struct bench *bench, uint64_t now_us)
+{
+	uint32_t index = peers_pick(&bench->peers);
+
+	return index == UINT32_MAX ? 0 : peers_request(&bench->peers, index, next_frame(bench), now_us);
+}
+
+/* Requests and the acknowledgements that are due share a group, half of it at most for the latter
+ * while there are requests to make. Returns the number of requests. */
+static uint32_t make_group(struct bench *bench, bool requests)
+{
+	uint32_t wanted = MIN_OF(GROUP_FRAMES / bench->burst * bench->burst, bench->config->connections);
+	uint64_t now_us = bench_now_us(bench);
+	uint32_t acks = 0, bytes = 1;
+
+	while (bench->in_count < wanted && bytes > 0) {
+		bytes = 0;
+		if (!requests || acks * 2 <= bench->in_count)
+			bytes = peers_due_ack(&bench->peers, next_frame(bench), now_us);
+		acks += bytes > 0;
+		if (bytes == 0 && requests)
+			bytes = next_request(bench, now_us);
+		if (bytes > 0)
+			add_frame(bench, bytes);
+	}
+	return bench->in_count - acks;
+}
+
+/* What the peers are still owed comes by itself: retransmissions, at the latest. */
+static int drain(struct bench *bench, uint64_t asked, char error[BENCH_ERROR_BYTES])
+{
+	uint64_t end_ns = sys_now_ns() + DRAIN_NS;
+
+	while (bench->peers.stats.requests < asked && sys_now_ns() < end_ns) {
+		make_group(bench, false);
+		run_group(bench);
+		check_group(bench);
+	}
+	if (bench->peers.stats.requests == asked && bench->peers.stats.wrong == 0)
+		return 0;
+	snprintf(error, BENCH_ERROR_BYTES,
+		 "%" PRIu64 " of %" PRIu64 " requests were answered, and %" PRIu64
+		 " frames were wrong: this is a defect, please report it (%s)",
+		 bench->peers.stats.requests, asked, bench->peers.stats.wrong,
+		 bench->peers.wrong[0] ? bench->peers.wrong : "no wrong frame");
+	return -EPROTO;
+}
+
+struct slice {
+	uint64_t start_ns, timed_ns, requests;
+};
+
+static void slice_start(const struct bench *bench, struct slice *slice)
+{
+	*slice = (struct slice){sys_now_ns(), bench->timed_ns, bench->peers.stats.requests};
+}
+
+static void slice_end(struct bench *bench, const struct slice *slice)
+{
+	uint64_t requests = bench->peers.stats.requests - slice->requests;
+
+	if (requests > 0 && bench->slice_count < SLICES_MAX)
+		bench->slices[bench->slice_count++] = (double)(bench->timed_ns - slice->timed_ns) /
+						      (double)requests;
+}
+
+/* Returns the requests made in `length_ns` of wall time. */
+static uint64_t ask_for(struct bench *bench, uint64_t length_ns)
+{
+	uint64_t end_ns = sys_now_ns() + length_ns, asked = 0;
+	struct slice slice;
+
+	slice_start(bench, &slice);
+	while (sys_now_ns() < end_ns && bench->peers.stats.wrong == 0) {
+		asked += make_group(bench, true);
+		run_group(bench);
+		check_group(bench);
+		if (sys_now_ns() - slice.start_ns >= SLICE_NS) {
+			slice_end(bench, &slice);
+			slice_start(bench, &slice);
+		}
+	}
+	return asked;
+}
+
+static int compare_doubles(const void *a, const void *b)
+{
+	double x = *(const double *)a, y = *(const double *)b;
+
+	return (x > y) - (x < y);
+}
+
+static void sum_up_slices(struct bench *bench, struct bench_slices *slices)
+{
+	uint32_t count = bench->slice_count;
+
+	*slices = (struct bench_slices){.count = count};
+	if (count == 0)
+		return;
+	qsort(bench->slices, count, sizeof(bench->slices[0]), compare_doubles);
+	slices->median = bench->slices[count / 2];
+	slices->low = bench->slices[count / 20];
+	slices->high = bench->slices[count - 1 - count / 20];
+}
+
+/* Counters of stack and peers at the start of the measurement are taken off at its end. */
+static int measure(struct bench *bench, struct bench_result *result, char error[BENCH_ERROR_BYTES])
+{
+	struct counters before = *stack_counters(bench->stack);
+	const struct counters *after = stack_counters(bench->stack);
+	struct peers_stats peers = bench->peers.stats;
+	uint64_t start_ns = sys_now_ns(), asked;
+
+	bench->timed_ns = bench->frames_in = bench->frames_out = 0;
+	bench->slice_count = 0;
+	asked = ask_for(bench, (uint64_t)bench->config->seconds * 1000000000u);
+	result->wall_ns = sys_now_ns() - start_ns;
+	result->timed_ns = bench->timed_ns;
+	result->requests = bench->peers.stats.requests - peers.requests;
+	result->acks = bench->peers.stats.acks - peers.acks;
+	result->frames_in = bench->frames_in;
+	result->frames_out = bench->frames_out;
+	result->retransmits = after->tcp_retransmits - before.tcp_retransmits;
+	result->timers = after->timer_fired - before.timer_fired;
+	sum_up_slices(bench, &result->slices);
+	return drain(bench, peers.requests + asked, error);
+}
+
+static void describe(const struct bench *bench, struct bench_result *result)
+{
+	struct stack_usage *usage = &result->usage;
+
+	stack_usage(bench->stack, usage);
+	result->connections = bench->config->connections;
+	result->burst = bench->burst;
+	result->bytes_per_connection =
+		(double)(usage->block_bytes + usage->table_bytes + usage->wheel_bytes) /
+		bench->config->connections;
+	result->page_bytes = bench->arena_memory.page_bytes;
+	snprintf(result->pages, sizeof(result->pages), "%s", sys_page_kind_name(bench->arena_memory.kind));
+}
+
+static int run(struct bench *bench, struct bench_result *result, char error[BENCH_ERROR_BYTES])
+{
+	uint64_t start_ns, asked;
+	int code = set_up(bench, result->cpu, error);
+
+	if (code < 0)
+		return code;
+	fprintf(stderr, "c10m: memory: %s\n", bench->arena_memory.sentence);
+	start_ns = sys_now_ns();
+	code = open_all(bench, error);
+	result->open_ns = sys_now_ns() - start_ns;
+	if (code == 0) {
+		asked = bench->peers.stats.requests + ask_for(bench, WARM_UP_NS);
+		code = drain(bench, asked, error);
+	}
+	if (code == 0)
+		code = measure(bench, result, error);
+	if (code == 0)
+		describe(bench, result);
+	return code;
+}
+
+static int choose_cpu(uint32_t wanted, int *cpu, char error[BENCH_ERROR_BYTES])
+{
+	struct sys_topology topology;
+	int code = 0;
+
+	*cpu = (int)wanted;
+	if (wanted == UINT32_MAX) {
+		code = sys_topology_read(&topology);
+		if (code == 0)
+			return sys_pick_cpus(&topology, 1, -1, cpu, error);
+		snprintf(error, BENCH_ERROR_BYTES,
+			 "the machine's processors cannot be listed (%s): use --cpu", strerror(-code));
+	}
+	return code;
+}
+
+int bench_stack_run(const struct bench_config *config, struct bench_result *result,
+		    char error[BENCH_ERROR_BYTES])
+{
+	struct bench *bench = calloc(1, sizeof(*bench));
+	int code;
+
+	*result = (struct bench_result){0};
+	if (!bench) {
+		snprintf(error, BENCH_ERROR_BYTES, "too little memory: stop other programs");
+		return -ENOMEM;
+	}
+	bench->config = config;
+	bench->burst = MIN_OF(config->burst, config->connections);
+	code = choose_cpu(config->cpu, &result->cpu, error);
+	if (code == 0)
+		code = run(bench, result, error);
+	tear_down(bench);
+	free(bench);
+	return code;
+}

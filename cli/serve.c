@@ -1,0 +1,170 @@
+/* serve.c - c10m serve: small servers for tests and measurements.
+ * In: argv. Out: an exit code. Owns: the services' descriptions. */
+#include <stdio.h>
+#include <string.h>
+
+#include "http_service.h"
+#include "run/run.h"
+#include "verbs.h"
+
+#define KEEPALIVE_MS (7200u * 1000) /* RFC 9293 section 3.8.4 */
+
+/* RFC 864: lines of 72 of 95 printing characters, each starting one character later. */
+#define CHARGEN_GLYPHS     95
+#define CHARGEN_LINE_BYTES 74
+#define CHARGEN_PERIOD     (CHARGEN_GLYPHS * CHARGEN_LINE_BYTES)
+
+struct serve_options {
+	uint32_t body_bytes; /* http */
+	uint32_t receive_bytes, send_bytes;
+};
+
+static struct serve_options options;
+
+/* --- echo (RFC 862) and chargen (RFC 864); discard (RFC 863) is a service without callbacks --- */
+
+static size_t echo_on_data(c10m_conn *conn, const void *data, size_t len)
+{
+	return c10m_send(conn, data, len);
+}
+
+struct chargen_state {
+	uint32_t offset; /* in the period */
+};
+
+static char chargen_text[2 * CHARGEN_PERIOD];
+
+static void chargen_prepare(void)
+{
+	for (uint32_t i = 0; i < sizeof(chargen_text); i++) {
+		uint32_t line = i / CHARGEN_LINE_BYTES, column = i % CHARGEN_LINE_BYTES;
+
+		if (column < CHARGEN_LINE_BYTES - 2)
+			chargen_text[i] = (char)(' ' + (line + column) % CHARGEN_GLYPHS);
+		else
+			chargen_text[i] = column == CHARGEN_LINE_BYTES - 2 ? '\r' : '\n';
+	}
+}
+
+/* Until c10m_send has had enough; on_writable carries on. */
+static void chargen_fill(c10m_conn *conn)
+{
+	struct chargen_state *state = c10m_conn_state(conn);
+	size_t taken;
+
+	do {
+		taken = c10m_send(conn, chargen_text + state->offset, CHARGEN_PERIOD);
+		state->offset = (uint32_t)((state->offset + taken) % CHARGEN_PERIOD);
+	} while (taken == CHARGEN_PERIOD);
+}
+
+static void http_prepare(void)
+{
+	http_service_setup(options.body_bytes);
+}
+
+/* --- the verb ------------------------------------------------------------------------ */
+
+static const struct option_spec common_specs[] = {
+	{"receive-bytes", "N", "unread bytes kept for a connection (65536)", OPTION_NUMBER,
+	 offsetof(struct serve_options, receive_bytes), 2048, 16u << 20, NULL},
+	{"send-bytes", "N", "bytes sent and not acknowledged, at most (65536)", OPTION_NUMBER,
+	 offsetof(struct serve_options, send_bytes), 2048, 16u << 20, NULL},
+};
+
+static const struct option_spec http_specs[] = {
+	{"body-bytes", "N", "bytes of the body of / (default: a line of text); /bytes/N is N bytes",
+	 OPTION_NUMBER, offsetof(struct serve_options, body_bytes), 1, 1u << 30, NULL},
+	{"receive-bytes", "N", "unread bytes kept for a connection (65536)", OPTION_NUMBER,
+	 offsetof(struct serve_options, receive_bytes), 2048, 16u << 20, NULL},
+	{"send-bytes", "N", "bytes sent and not acknowledged, at most (65536)", OPTION_NUMBER,
+	 offsetof(struct serve_options, send_bytes), 2048, 16u << 20, NULL},
+};
+
+static const struct server {
+	const char *name, *about;
+	uint16_t port;
+	const struct option_spec *specs;
+	unsigned spec_count;
+	void (*prepare)(void);
+} servers[] = {
+	{"echo", "Sends back what it receives (RFC 862).", 7, common_specs, ARRAY_COUNT(common_specs), NULL},
+	{"discard", "Throws away what it receives (RFC 863).", 9, common_specs, ARRAY_COUNT(common_specs),
+	 NULL},
+	{"chargen", "Sends lines of characters without end (RFC 864).", 19, common_specs,
+	 ARRAY_COUNT(common_specs), chargen_prepare},
+	{"http", "Answers HTTP/1.1: GET, HEAD and POST of / and /bytes/N, with keep-alive and pipelining.",
+	 80, http_specs, ARRAY_COUNT(http_specs), http_prepare},
+};
+
+static void describe_service(const struct server *server, struct c10m_service *service)
+{
+	*service = (struct c10m_service){
+		.name = server->name,
+		.port = server->port,
+		.flags = C10M_NODELAY, /* answers go out whole: Nagle would only hold back their last segment
+					*/
+		.keepalive_ms = KEEPALIVE_MS,
+	};
+	if (strcmp(server->name, "echo") == 0) {
+		service->on_data = echo_on_data;
+	} else if (strcmp(server->name, "chargen") == 0) {
+		service->state_size = sizeof(struct chargen_state);
+		service->on_open = chargen_fill;
+		service->on_writable = chargen_fill;
+	} else if (strcmp(server->name, "http") == 0) {
+		http_service_init(service);
+	}
+}
+
+/* The sizes are known only after the options were read: prepare hooks in between. */
+static const struct server *chosen;
+static struct c10m_service service;
+
+static void prepare(void)
+{
+	service.receive_bytes = options.receive_bytes;
+	service.send_bytes = options.send_bytes;
+	if (chosen->prepare)
+		chosen->prepare();
+}
+
+static int serve(const struct server *server, int argc, char **argv)
+{
+	char usage[128], title[32];
+	struct option_group extra = {title, server->specs, server->spec_count, &options};
+	const struct run_program program = {"c10m", usage, server->about, &extra};
+
+	snprintf(usage, sizeof(usage), "c10m serve %s --interface IF --address A/LEN [--port P] [options]",
+		 server->name);
+	snprintf(title, sizeof(title), "options of %s", server->name);
+	chosen = server;
+	describe_service(server, &service);
+	return run_main(argc, argv, &program, &service, 1, prepare);
+}
+
+static void print_help(FILE *to)
+{
+	fprintf(to,
+		"usage: c10m serve SERVER --interface IF --address A/LEN [--port P] [options]\n\nservers:\n");
+	for (size_t i = 0; i < ARRAY_COUNT(servers); i++)
+		fprintf(to, "  %-8s port %-3u %s\n", servers[i].name, servers[i].port, servers[i].about);
+	fprintf(to, "\nc10m serve SERVER --help lists the options.\n");
+}
+
+int verb_serve(int argc, char **argv)
+{
+	if (argc < 2) {
+		print_help(stderr);
+		return EXIT_USAGE;
+	}
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+		print_help(stdout);
+		return 0;
+	}
+	for (size_t i = 0; i < ARRAY_COUNT(servers); i++)
+		if (strcmp(argv[1], servers[i].name) == 0)
+			return serve(&servers[i], argc - 1, argv + 1);
+	fprintf(stderr, "c10m: '%.60s' is no server: c10m serve --help lists them\n", argv[1]);
+	return EXIT_USAGE;
+}

@@ -1,0 +1,13 @@
+/* verbs.h - what the c10m command can do; each verb is a file. */
+#ifndef C10M_CLI_VERBS_H
+#define C10M_CLI_VERBS_H
+
+#define EXIT_REFUSED 1 /* the machine refused; a sentence stands on standard error */
+#define EXIT_USAGE   2
+
+/* argv[0] is the verb. Each returns the exit code. */
+int verb_serve(int argc, char **argv);
+int verb_bench(int argc, char **argv);
+int verb_version(int argc, char **argv);
+
+#endif

@@ -1,0 +1,229 @@
+/* config.c - the options that every server has, and whether they fit each other.
+ * In: texts from the command line. Out: struct run_config. Owns: the table of options. */
+#include <string.h>
+
+#include "run/config.h"
+#include "wire/ipv4.h"
+
+static bool refuse(char error[OPTIONS_ERROR_BYTES], const char *option, const char *wants, const char *text)
+{
+	snprintf(error, OPTIONS_ERROR_BYTES, "%s takes %s, not '%.40s'", option, wants, text);
+	return false;
+}
+
+/* Picks a word of a list; its position, or -1. */
+static int word_of(const char *text, const char *const *words, int count)
+{
+	for (int i = 0; i < count; i++)
+		if (strcmp(text, words[i]) == 0)
+			return i;
+	return -1;
+}
+
+static bool set_address(void *target, const char *text, char error[OPTIONS_ERROR_BYTES])
+{
+	struct run_config *config = target;
+	unsigned bits = 0;
+
+	config->prefix_given = ipv4_prefix_from_text(text, &config->address, &bits);
+	config->prefix_bits = (uint8_t)bits;
+	if ((config->prefix_given || ipv4_from_text(text, &config->address)) &&
+	    ipv4_is_unicast(config->address))
+		return true;
+	return refuse(error, "--address", "an IPv4 address of a host with its prefix, such as 10.0.0.1/24",
+		      text);
+}
+
+static bool set_gateway(void *target, const char *text, char error[OPTIONS_ERROR_BYTES])
+{
+	struct run_config *config = target;
+
+	if (ipv4_from_text(text, &config->gateway) && ipv4_is_unicast(config->gateway))
+		return true;
+	return refuse(error, "--gateway", "the IPv4 address of a host, such as 10.0.0.254", text);
+}
+
+static bool set_mode(void *target, const char *text, char error[OPTIONS_ERROR_BYTES])
+{
+	static const char *const words[] = {
+		[AFXDP_AUTO] = "auto", [AFXDP_GENERIC] = "generic", [AFXDP_NATIVE] = "native"};
+	struct run_config *config = target;
+	int mode = word_of(text, words, (int)ARRAY_COUNT(words));
+
+	if (mode < 0)
+		return refuse(error, "--mode", "auto, generic or native", text);
+	config->mode = (enum afxdp_mode)mode;
+	return true;
+}
+
+static bool set_pages(void *target, const char *text, char error[OPTIONS_ERROR_BYTES])
+{
+	static const char *const words[] = {
+		[SYS_PAGES_BEST] = "auto",       [SYS_PAGES_1G] = "1g",       [SYS_PAGES_2M] = "2m",
+		[SYS_PAGES_TRANSPARENT] = "thp", [SYS_PAGES_PLAIN] = "plain",
+	};
+	struct run_config *config = target;
+	int kind = word_of(text, words, (int)ARRAY_COUNT(words));
+
+	if (kind < 0)
+		return refuse(error, "--huge", "auto, 1g, 2m, thp or plain", text);
+	config->pages = (enum sys_page_kind)kind;
+	return true;
+}
+
+static bool set_fault(void *target, const char *text, char error[OPTIONS_ERROR_BYTES])
+{
+	struct run_config *config = target;
+
+	config->faulty = true;
+	return fault_parse(text, &config->fault, error, OPTIONS_ERROR_BYTES) == 0;
+}
+
+#define AT(field)               .offset = offsetof(struct run_config, field)
+#define NUMBER(field, from, to) .kind = OPTION_NUMBER, AT(field), .min = (from), .max = (to)
+#define CUSTOM(function)        .kind = OPTION_CUSTOM, .set = (function)
+
+const struct option_spec run_options[] = {
+	{"interface", "IF", "network interface to serve on (required)", .kind = OPTION_TEXT, AT(interface)},
+	{"address", "A/LEN",
+	 "IPv4 address of the server and the length of its network's prefix (required).\n"
+	 "It must not be used by this or another host. Without /LEN the interface's\n"
+	 "own network is taken",
+	 CUSTOM(set_address)},
+	{"gateway", "G", "next hop to other networks; default: none, only the own network is reached",
+	 CUSTOM(set_gateway)},
+	{"port", "P", "TCP port to listen on, instead of the service's own", NUMBER(port, 1, 65535)},
+	{"connections", "N", "connections at most (100000); 10k and 10M are understood",
+	 NUMBER(connections, 1, RUN_CONNECTIONS_MAX)},
+	{"half-open", "N",
+	 "connections in their handshake at most, beyond that SYN cookies are used;\n"
+	 "default: from --connections",
+	 NUMBER(half_open, 1, 1u << 24)},
+	{"time-wait", "N",
+	 "ended connections remembered at most (RFC 9293 section 3.6.1);\n"
+	 "default: from --connections",
+	 NUMBER(time_wait, 1, 1u << 24)},
+	{"workers", "N", "cores to use (1); more than one is not offered yet", NUMBER(workers, 1, 1024)},
+	{"cpu", "N", "processor to run on; default: the one that is disturbed least", NUMBER(cpu, 0, 65535)},
+	{"huge", "KIND",
+	 "memory: auto (the best that works), 1g or 2m (huge pages), thp (transparent\n"
+	 "huge pages), plain (4 KB pages)",
+	 CUSTOM(set_pages)},
+	{"mode", "MODE", "XDP mode: auto, generic (works everywhere), native (needs the driver's help)",
+	 CUSTOM(set_mode)},
+	{"frames", "N", "2 KB frames for each queue of the interface; default: the port's choice",
+	 NUMBER(frames, 64, 1u << 20)},
+	{"mtu", "BYTES", "largest IP packet; default: the interface's", NUMBER(mtu, 576, 9000)},
+	{"spin-us", "US", "microseconds to look for work before sleeping, at most (50); 0: never spin",
+	 NUMBER(spin_us, 0, 1000000)},
+	{"rto-min-ms", "MS", "least retransmission timeout (200)", NUMBER(rto_min_ms, 1, 60000)},
+	{"delayed-ack-ms", "MS", "an acknowledgement waits this long for data to travel with (40)",
+	 NUMBER(delayed_ack_ms, 1, 500)},
+	{"time-wait-ms", "MS", "how long an ended connection is remembered (60000)",
+	 NUMBER(time_wait_ms, 1, 600000)},
+	{"fin-wait-ms", "MS", "how long a closed connection waits for the peer's FIN (60000)",
+	 NUMBER(fin_wait2_ms, 1, 600000)},
+	{"capture", "FILE", "write all frames, both ways, to FILE as pcapng", .kind = OPTION_TEXT,
+	 AT(capture)},
+	{"capture-filter", "EXPR", "only frames that match this pcap-filter(7) expression",
+	 .kind = OPTION_TEXT, AT(capture_filter)},
+	{"fault", "SPEC",
+	 "mistreat received frames, for tests, for instance\n"
+	 "loss=2%,delay=20ms,jitter=5ms,reorder=1%,duplicate=1%,corrupt=0.1%,seed=7",
+	 CUSTOM(set_fault)},
+	{"no-probe", NULL, "do not ask the network whether the address is in use (saves 0.2 s)",
+	 .kind = OPTION_FLAG, AT(no_probe)},
+	{"stats", "SECONDS", "a line of statistics on standard error that often", NUMBER(stats_s, 1, 86400)},
+	{"verbose", NULL, "print all counters at the end", .kind = OPTION_FLAG, AT(verbose)},
+};
+
+const unsigned run_option_count = ARRAY_COUNT(run_options);
+
+void run_config_init(struct run_config *config)
+{
+	*config = (struct run_config){
+		.connections = RUN_CONNECTIONS_DEFAULT,
+		.workers = 1,
+		.cpu = RUN_CPU_ANY,
+		.pages = SYS_PAGES_BEST,
+		.mode = AFXDP_AUTO,
+		.spin_us = 50,
+	};
+}
+
+/* The first and the last address of a network name no host (RFC 1122 section 3.2.1.3),
+ * unless the network is a point-to-point link (RFC 3021) or a single host. */
+static bool address_names_host(const struct run_config *config)
+{
+	uint32_t host_mask;
+
+	if (!config->prefix_given || config->prefix_bits >= 31)
+		return true;
+	host_mask = UINT32_MAX >> config->prefix_bits;
+	return (config->address & host_mask) != 0 && (config->address & host_mask) != host_mask;
+}
+
+static bool check_interface(const struct run_config *config, char error[OPTIONS_ERROR_BYTES])
+{
+	const char *wrong = NULL;
+
+	if (!config->interface)
+		wrong = "say which network interface to serve on: --interface IF ('ip link' lists them)";
+	else if (!config->address)
+		wrong = "say which address to serve on: --address A/LEN, one that no host uses";
+	else if (config->prefix_given && config->prefix_bits == 0)
+		wrong = "--address needs a prefix of 1 to 32 bits, such as 10.0.0.1/24";
+	else if (!address_names_host(config))
+		wrong = "--address names a whole network, or its broadcast address: pick a host's in between";
+	else if (config->gateway && config->gateway == config->address)
+		wrong = "--gateway cannot be the server's own address: give the router's";
+	else if (config->workers != 1)
+		wrong = "--workers can only be 1 so far: leave it out";
+	else if (config->capture_filter && !config->capture)
+		wrong = "--capture-filter needs --capture FILE";
+	if (wrong)
+		snprintf(error, OPTIONS_ERROR_BYTES, "%s", wrong);
+	return !wrong;
+}
+
+static bool check_services(const struct run_config *config, struct c10m_service *services, uint32_t count,
+			   char error[OPTIONS_ERROR_BYTES])
+{
+	for (uint32_t i = 0; i < count; i++) {
+		if (config->port && services[i].port)
+			services[i].port = (uint16_t)config->port;
+		for (uint32_t j = 0; j < i; j++)
+			if (services[i].port && services[i].port == services[j].port) {
+				snprintf(error, OPTIONS_ERROR_BYTES,
+					 "port %u is wanted by the services %.40s and %.40s: give each its "
+					 "own%s",
+					 services[i].port, services[j].name, services[i].name,
+					 config->port ? ", without --port" : "");
+				return false;
+			}
+	}
+	return true;
+}
+
+bool run_config_check(struct run_config *config, struct c10m_service *services, uint32_t service_count,
+		      char error[OPTIONS_ERROR_BYTES])
+{
+	return check_interface(config, error) && check_services(config, services, service_count, error);
+}
+
+void run_config_stack(const struct run_config *config, struct stack_config *stack)
+{
+	*stack = (struct stack_config){
+		.connections = config->connections,
+		.half_open = config->half_open,
+		.time_wait = config->time_wait,
+		.address = config->address,
+		.prefix_bits = config->prefix_bits,
+		.gateway = config->gateway,
+		.mtu = config->mtu,
+		.rto_min_ms = config->rto_min_ms,
+		.delayed_ack_ms = config->delayed_ack_ms,
+		.time_wait_ms = config->time_wait_ms,
+		.fin_wait2_ms = config->fin_wait2_ms,
+	};
+}

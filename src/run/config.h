@@ -1,0 +1,48 @@
+/* config.h - what a run is asked to be: the options that every server has. */
+#ifndef C10M_RUN_CONFIG_H
+#define C10M_RUN_CONFIG_H
+
+#include "port/afxdp.h"
+#include "port/fault.h"
+#include "run/options.h"
+#include "stack/stack.h"
+#include "sys/memory.h"
+
+#define RUN_CONNECTIONS_DEFAULT 100000
+#define RUN_CONNECTIONS_MAX     100000000
+#define RUN_CPU_ANY             UINT32_MAX
+
+struct run_config {
+	const char *interface;
+	uint32_t address, gateway;
+	uint8_t prefix_bits;
+	bool prefix_given;
+	uint32_t mtu;  /* 0: the interface's */
+	uint32_t port; /* 0: the services' own */
+	uint32_t connections, half_open, time_wait;
+	uint32_t workers;
+	uint32_t cpu; /* RUN_CPU_ANY: chosen */
+	enum sys_page_kind pages;
+	enum afxdp_mode mode;
+	uint32_t frames;
+	uint32_t spin_us;
+	const char *capture, *capture_filter;
+	struct fault_config fault;
+	bool faulty;
+	uint32_t rto_min_ms, delayed_ack_ms, time_wait_ms, fin_wait2_ms;
+	uint32_t stats_s; /* 0: no lines of statistics */
+	bool verbose, no_probe;
+};
+
+extern const struct option_spec run_options[];
+extern const unsigned run_option_count;
+
+void run_config_init(struct run_config *config);
+/* False and a sentence when the options do not fit each other or the services. Puts --port into the
+ * services. */
+bool run_config_check(struct run_config *config, struct c10m_service *services, uint32_t service_count,
+		      char error[OPTIONS_ERROR_BYTES]);
+/* What the stack is to be; the interface's part is left to the caller. */
+void run_config_stack(const struct run_config *config, struct stack_config *stack);
+
+#endif

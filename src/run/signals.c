@@ -1,0 +1,58 @@
+/* signals.c - SIGINT, SIGTERM and c10m_stop: how a run is told to end.
+ * In: signals, calls from any thread. Out: worker_stop. Owns: the handlers while services run. */
+#include <signal.h>
+#include <stdatomic.h>
+
+#include "run/run.h"
+#include "run/worker.h"
+
+static atomic_bool running, asked;
+static _Atomic(struct worker *) watched;
+static struct sigaction old_interrupt, old_terminate;
+
+C10M_API void c10m_stop(void)
+{
+	struct worker *worker;
+
+	atomic_store(&asked, true);
+	worker = atomic_load(&watched);
+	if (worker)
+		worker_stop(worker);
+}
+
+static void on_signal(int number)
+{
+	(void)number;
+	c10m_stop();
+}
+
+bool run_signals_begin(void)
+{
+	/* Without SA_RESTART: a signal ends a sleep at once. */
+	struct sigaction action = {.sa_handler = on_signal};
+
+	if (atomic_exchange(&running, true))
+		return false;
+	atomic_store(&asked, false);
+	sigemptyset(&action.sa_mask);
+	sigaction(SIGINT, &action, &old_interrupt);
+	sigaction(SIGTERM, &action, &old_terminate);
+	return true;
+}
+
+void run_signals_watch(struct worker *worker)
+{
+	atomic_store(&watched, worker);
+	if (atomic_load(&asked))
+		worker_stop(worker);
+}
+
+/* The handlers go first: after that only another thread's c10m_stop could still hold the worker,
+ * and it only writes to a descriptor and a flag that live in run_services' frame until later. */
+void run_signals_end(void)
+{
+	sigaction(SIGINT, &old_interrupt, NULL);
+	sigaction(SIGTERM, &old_terminate, NULL);
+	atomic_store(&watched, NULL);
+	atomic_store(&running, false);
+}
