@@ -21,7 +21,7 @@
 
 #define CLIENT_ADDRESS 0x0a000001u /* 10.0.0.1 */
 #define SERVER_ADDRESS 0x0a000002u /* 10.0.0.2 */
-#define LOST_AFTER_US  10000 /* without an answer for so long, what is in flight is lost */
+#define LOST_AFTER_US  10000       /* without an answer for so long, what is in flight is lost */
 
 struct options {
 	enum afxdp_mode mode;
@@ -270,17 +270,19 @@ static void report(const struct end *client, const struct end *server)
 {
 	const struct options *options = client->options;
 	double rate = (double)client->round_trips / client->seconds;
-	double cpu_ns = (double)(client->cpu_us + server->cpu_us) * 1e3 / (double)MAX_OF(client->round_trips, 1);
+	double cpu_ns = (double)(client->cpu_us + server->cpu_us) * 1e3 /
+			(double)MAX_OF(client->round_trips, 1);
 
 	if (options->json)
 		printf("{\"round_trips_per_second\": %.0f, \"in_flight\": %u, \"bytes\": %u, \"lost\": %llu, "
 		       "\"dropped\": %llu, \"cpu_ns_per_round_trip\": %.0f, \"port\": \"%s\"}\n",
 		       rate, options->in_flight, options->bytes, (unsigned long long)client->lost,
-		       (unsigned long long)(client->port->stats.rx_dropped + server->port->stats.rx_dropped), cpu_ns,
-		       server->port->text);
+		       (unsigned long long)(client->port->stats.rx_dropped + server->port->stats.rx_dropped),
+		       cpu_ns, server->port->text);
 	else
 		printf("%s: %.0f round trips/s, %u in flight, %llu lost, %.0f ns of processor each\n",
-		       server->port->text, rate, options->in_flight, (unsigned long long)client->lost, cpu_ns);
+		       server->port->text, rate, options->in_flight, (unsigned long long)client->lost,
+		       cpu_ns);
 }
 
 static __attribute__((noreturn)) void usage(void)

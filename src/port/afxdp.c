@@ -28,7 +28,8 @@ static void afxdp_kick(struct afxdp_port *afxdp)
 {
 	ssize_t sent = sendto(afxdp->fd, NULL, 0, MSG_DONTWAIT, NULL, 0);
 
-	afxdp->kick_pending = sent < 0 && (errno == EAGAIN || errno == EBUSY || errno == ENOBUFS || errno == EINTR);
+	afxdp->kick_pending = sent < 0 &&
+			      (errno == EAGAIN || errno == EBUSY || errno == ENOBUFS || errno == EINTR);
 }
 
 /* True while the kernel has not fetched everything that was submitted. */
@@ -94,7 +95,8 @@ static void afxdp_reap(struct afxdp_port *afxdp)
 	if (count == 0)
 		return;
 	for (uint32_t i = 0; i < count; i++) {
-		uint64_t address = *(const volatile __u64 *)xsk_ring_cons__comp_addr(&afxdp->completion, at + i);
+		uint64_t address = *(const volatile __u64 *)xsk_ring_cons__comp_addr(&afxdp->completion,
+										     at + i);
 		uint64_t frame = address >> AFXDP_FRAME_SHIFT;
 
 		if (unlikely(frame >= afxdp->frames || afxdp->state[frame] != AFXDP_FRAME_SENDING)) {

@@ -5,18 +5,18 @@
 #include "port/port.h"
 
 enum afxdp_mode {
-	AFXDP_AUTO,    /* native where the driver has it, except where generic measured faster (veth) */
+	AFXDP_AUTO, /* native where the driver has it, except where generic measured faster (veth) */
 	AFXDP_GENERIC,
 	AFXDP_NATIVE,
 };
 
 struct afxdp_config {
 	const char *interface;
-	uint32_t address;   /* IPv4 address that is ours, host byte order; all else passes to the kernel */
+	uint32_t address; /* IPv4 address that is ours, host byte order; all else passes to the kernel */
 	enum afxdp_mode mode;
-	uint16_t queues;    /* queues to open from queue 0 on; 0: all that the interface has */
-	uint32_t frames;    /* UMEM frames of 2 KB a queue; 0: a default */
-	void *umem;         /* NULL: the port maps its own (huge pages where reserved) */
+	uint16_t queues; /* queues to open from queue 0 on; 0: all that the interface has */
+	uint32_t frames; /* UMEM frames of 2 KB a queue; 0: a default */
+	void *umem;      /* NULL: the port maps its own (huge pages where reserved) */
 };
 
 #define PORT_ERROR_BYTES 256

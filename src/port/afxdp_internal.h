@@ -38,8 +38,8 @@ struct afxdp_program {
 	atomic_uint users;
 };
 
-struct afxdp_program *afxdp_program_load(const struct afxdp_device *device,
-					 const struct afxdp_config *config, char error[PORT_ERROR_BYTES]);
+struct afxdp_program *afxdp_program_load(const struct afxdp_device *device, const struct afxdp_config *config,
+					 char error[PORT_ERROR_BYTES]);
 int afxdp_program_add_socket(struct afxdp_program *program, uint32_t queue, int socket_fd);
 /* The last user unloads. */
 void afxdp_program_put(struct afxdp_program *program);
@@ -63,9 +63,9 @@ struct afxdp_port {
 	uint8_t *umem;
 	uint8_t *state; /* enum afxdp_frame_state of each frame */
 	int fd;
-	uint32_t frames;   /* all of them, a power of two */
-	uint32_t *free;    /* stack of frames to send */
-	uint32_t *spare;   /* stack of frames to receive for which the fill ring had no place */
+	uint32_t frames; /* all of them, a power of two */
+	uint32_t *free;  /* stack of frames to send */
+	uint32_t *spare; /* stack of frames to receive for which the fill ring had no place */
 	uint32_t free_count, spare_count;
 	uint32_t reserved; /* frames lent by tx_reserve */
 	uint32_t sending;  /* frames submitted and not completed */

@@ -118,14 +118,16 @@ static int queue_refuse(const struct afxdp_port *afxdp, int number, char error[P
 	case ENOBUFS:
 		return afxdp_refuse(error, number,
 				    "the limit on locked memory is below %zu KB: raise it with 'ulimit -l', "
-				    "or use fewer frames", afxdp->umem_bytes / 1024);
+				    "or use fewer frames",
+				    afxdp->umem_bytes / 1024);
 	case ENOMEM:
 		return afxdp_refuse(error, number, "too little memory for %u frames on %s: use fewer frames",
 				    afxdp->frames, name);
 	default:
 		return afxdp_refuse(error, number,
 				    "queue %u of %s cannot be opened (%s): check 'ethtool -l %s', and try "
-				    "the generic mode", afxdp->queue, name, strerror(number), name);
+				    "the generic mode",
+				    afxdp->queue, name, strerror(number), name);
 	}
 }
 
@@ -193,8 +195,8 @@ static struct afxdp_port *queue_new(const struct afxdp_config *config, const str
 	afxdp->umem_bytes = (size_t)frames * AFXDP_FRAME_BYTES;
 	afxdp->umem_mapped = !config->umem;
 	memcpy(afxdp->name, device->name, sizeof(afxdp->name));
-	afxdp->umem = config->umem ? (uint8_t *)config->umem + queue * afxdp->umem_bytes :
-				     umem_map(afxdp->umem_bytes);
+	afxdp->umem = config->umem ? (uint8_t *)config->umem + queue * afxdp->umem_bytes
+				   : umem_map(afxdp->umem_bytes);
 	afxdp->state = calloc(frames, sizeof(*afxdp->state));
 	afxdp->free = calloc(frames, sizeof(*afxdp->free));
 	afxdp->spare = calloc(frames, sizeof(*afxdp->spare));
@@ -226,8 +228,8 @@ static int queue_add(const struct afxdp_config *config, const struct afxdp_devic
 	if (!afxdp || !afxdp->umem || !afxdp->state || !afxdp->free || !afxdp->spare) {
 		if (afxdp)
 			afxdp_close(&afxdp->port);
-		return afxdp_refuse(error, ENOMEM, "too little memory for %u frames on %s: use fewer frames", frames,
-				    device->name);
+		return afxdp_refuse(error, ENOMEM, "too little memory for %u frames on %s: use fewer frames",
+				    frames, device->name);
 	}
 	atomic_fetch_add(&program->users, 1);
 	afxdp->program = program;
@@ -254,7 +256,8 @@ static int frames_choose(const struct afxdp_config *config, uint32_t *frames, ch
 	if (config->umem && (*frames != wanted || (uintptr_t)config->umem % 4096 != 0))
 		return afxdp_refuse(error, EINVAL,
 				    "memory for frames must start on a page and hold a power of two of them, "
-				    "at least %u", AFXDP_FRAMES_MIN);
+				    "at least %u",
+				    AFXDP_FRAMES_MIN);
 	return 0;
 }
 
@@ -264,14 +267,14 @@ static int queues_choose(const struct afxdp_config *config, const struct afxdp_d
 	uint32_t room = MIN_OF(max_ports, AFXDP_QUEUES);
 
 	if (config->queues > device->queues)
-		return afxdp_refuse(error, EINVAL, "%s has %u queues, not %u: see 'ethtool -l %s'", device->name,
-				    device->queues, config->queues, device->name);
+		return afxdp_refuse(error, EINVAL, "%s has %u queues, not %u: see 'ethtool -l %s'",
+				    device->name, device->queues, config->queues, device->name);
 	*queues = config->queues ? config->queues : device->queues;
 	if (*queues > room)
 		return afxdp_refuse(error, ENOSPC,
 				    "%s has %u queues and there is room for %u: reduce them with "
-				    "'ethtool -L %s combined %u', or say how many to use", device->name, *queues,
-				    room, device->name, room);
+				    "'ethtool -L %s combined %u', or say how many to use",
+				    device->name, *queues, room, device->name, room);
 	return 0;
 }
 

@@ -29,22 +29,28 @@ static int program_refuse_load(int number, char error[PORT_ERROR_BYTES])
 				    "with the capabilities CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF");
 	return afxdp_refuse(error, number,
 			    "the kernel refused the XDP program (%s): Linux 5.9 or later with "
-			    "CONFIG_XDP_SOCKETS is needed", strerror(number));
+			    "CONFIG_XDP_SOCKETS is needed",
+			    strerror(number));
 }
 
 static int program_refuse_attach(const char *name, int number, char error[PORT_ERROR_BYTES])
 {
 	if (number == EBUSY || number == EEXIST)
-		return afxdp_refuse(error, EBUSY,
-				    "another XDP program is attached to %s: stop its owner, or remove it with "
-				    "'ip link set dev %s xdp off'", name, name);
+		return afxdp_refuse(
+			error, EBUSY,
+			"another XDP program is attached to %s: stop its owner, or remove it with "
+			"'ip link set dev %s xdp off'",
+			name, name);
 	if (number == EPERM)
 		return program_refuse_load(number, error);
 	if (number == EOPNOTSUPP)
-		return afxdp_refuse(error, number, "the driver of %s has no native XDP: use the generic mode", name);
-	return afxdp_refuse(error, number,
-			    "the XDP program cannot be attached to %s (%s): an MTU of 1500 and the other mode "
-			    "are worth a try", name, strerror(number));
+		return afxdp_refuse(error, number, "the driver of %s has no native XDP: use the generic mode",
+				    name);
+	return afxdp_refuse(
+		error, number,
+		"the XDP program cannot be attached to %s (%s): an MTU of 1500 and the other mode "
+		"are worth a try",
+		name, strerror(number));
 }
 
 /* A file descriptor of the link, or a negative errno. */
@@ -95,8 +101,8 @@ static int program_start(struct afxdp_program *program, const struct afxdp_devic
 	return program_attach_mode(program, device, config->mode, error);
 }
 
-struct afxdp_program *afxdp_program_load(const struct afxdp_device *device,
-					 const struct afxdp_config *config, char error[PORT_ERROR_BYTES])
+struct afxdp_program *afxdp_program_load(const struct afxdp_device *device, const struct afxdp_config *config,
+					 char error[PORT_ERROR_BYTES])
 {
 	struct afxdp_program *program = calloc(1, sizeof(*program));
 	int result;

@@ -10,13 +10,13 @@
 #include "port/afxdp_sums.h"
 #include "wire/bytes.h"
 
-#define ETHERNET_BYTES   14
-#define IPV4_BYTES_MIN   20
-#define IPV4_FRAGMENT    0x3fff /* more-fragments and the offset, RFC 791 section 3.1 */
-#define PROTOCOL_TCP     6
-#define PROTOCOL_UDP     17
-#define TCP_SUM_OFFSET   16
-#define UDP_SUM_OFFSET   6
+#define ETHERNET_BYTES 14
+#define IPV4_BYTES_MIN 20
+#define IPV4_FRAGMENT  0x3fff /* more-fragments and the offset, RFC 791 section 3.1 */
+#define PROTOCOL_TCP   6
+#define PROTOCOL_UDP   17
+#define TCP_SUM_OFFSET 16
+#define UDP_SUM_OFFSET 6
 
 /* RFC 9293 section 3.1, RFC 768: addresses, protocol, length of what follows the IP header. */
 static uint16_t pseudo_header_sum(const uint8_t *ip, uint32_t transport_bytes)

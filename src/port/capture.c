@@ -32,7 +32,8 @@
 #define FLAG_INBOUND    1u
 #define FLAG_OUTBOUND   2u
 
-/* Block type, length, interface, time (2), captured, original; flags option (3 words with its end); length. */
+/* Block type, length, interface, time (2), captured, original; flags option (3 words with its end); length.
+ */
 #define PACKET_BLOCK_BYTES 44
 
 struct capture_port {
@@ -152,7 +153,8 @@ static void capture_write_header(struct capture_port *capture, const struct capt
 	put_word(capture, word);
 	put_word(capture, config->snap_bytes);
 	if (config->interface_name)
-		put_option(capture, OPTION_NAME, config->interface_name, strnlen(config->interface_name, 255));
+		put_option(capture, OPTION_NAME, config->interface_name,
+			   strnlen(config->interface_name, 255));
 	put_option(capture, OPTION_TSRESOL, &microseconds, 1);
 	if (config->filter && config->filter[0]) {
 		snprintf(filter + 1, sizeof(filter) - 1, "%s", config->filter);
@@ -164,7 +166,8 @@ static void capture_write_header(struct capture_port *capture, const struct capt
 
 /* --- frames ------------------------------------------------------------------ */
 
-static void capture_put(struct capture_port *capture, const struct packet *packet, uint32_t bytes, uint32_t flags)
+static void capture_put(struct capture_port *capture, const struct packet *packet, uint32_t bytes,
+			uint32_t flags)
 {
 	size_t start = block_begin(capture, BLOCK_PACKET);
 
@@ -300,7 +303,8 @@ static const struct port_ops capture_ops = {
 
 /* --- opening ----------------------------------------------------------------- */
 
-__attribute__((format(printf, 3, 4))) static bool refuse(char *error, size_t error_bytes, const char *format, ...)
+__attribute__((format(printf, 3, 4))) static bool refuse(char *error, size_t error_bytes, const char *format,
+							 ...)
 {
 	va_list arguments;
 
@@ -310,7 +314,8 @@ __attribute__((format(printf, 3, 4))) static bool refuse(char *error, size_t err
 	return false;
 }
 
-static bool capture_compile(struct capture_port *capture, const char *expression, char *error, size_t error_bytes)
+static bool capture_compile(struct capture_port *capture, const char *expression, char *error,
+			    size_t error_bytes)
 {
 	pcap_t *ethernet;
 
@@ -319,7 +324,8 @@ static bool capture_compile(struct capture_port *capture, const char *expression
 	ethernet = pcap_open_dead(DLT_EN10MB, (int)SNAP_MOST);
 	if (!ethernet)
 		return refuse(error, error_bytes, "too little memory for the capture filter");
-	capture->filtered = pcap_compile(ethernet, &capture->filter, expression, 1, PCAP_NETMASK_UNKNOWN) == 0;
+	capture->filtered = pcap_compile(ethernet, &capture->filter, expression, 1, PCAP_NETMASK_UNKNOWN) ==
+			    0;
 	if (!capture->filtered)
 		refuse(error, error_bytes, "the capture filter '%.80s' is wrong (%.80s): see pcap-filter(7)",
 		       expression, pcap_geterr(ethernet));
@@ -360,8 +366,8 @@ static bool capture_start(struct capture_port *capture, const struct capture_con
 	capture_write_header(capture, config);
 	result = capture_write(capture);
 	if (result < 0)
-		return refuse(error, error_bytes, "the capture file %.160s cannot be written: %s", capture->path,
-			      strerror(-result));
+		return refuse(error, error_bytes, "the capture file %.160s cannot be written: %s",
+			      capture->path, strerror(-result));
 	return true;
 }
 

@@ -79,7 +79,8 @@ static struct waiting heap_pop(struct fault_port *fault)
 	uint32_t at = 0, child;
 
 	while ((child = 2 * at + 1) < fault->heap_count) {
-		if (child + 1 < fault->heap_count && waiting_before(&fault->heap[child + 1], &fault->heap[child]))
+		if (child + 1 < fault->heap_count &&
+		    waiting_before(&fault->heap[child + 1], &fault->heap[child]))
 			child++;
 		if (!waiting_before(&fault->heap[child], &last))
 			break;
@@ -389,7 +390,8 @@ struct port *fault_wrap(struct port *inner, const struct fault_config *config)
 	if (!fault)
 		return NULL;
 	fault->slots = slots;
-	fault->slot_bytes = ALIGN_UP(MIN_OF(inner->caps.mtu, 65400u) + ETHERNET_BYTES + 4, (uint32_t)CACHE_LINE);
+	fault->slot_bytes = ALIGN_UP(MIN_OF(inner->caps.mtu, 65400u) + ETHERNET_BYTES + 4,
+				     (uint32_t)CACHE_LINE);
 	fault->heap = calloc(slots, sizeof(*fault->heap));
 	fault->free = calloc(slots, sizeof(*fault->free));
 	fault->memory = aligned_alloc(CACHE_LINE, (size_t)slots * fault->slot_bytes);

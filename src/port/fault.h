@@ -11,7 +11,7 @@ struct fault_config {
 	double loss, duplicate, reorder, corrupt; /* probability of each, 0 to 1, for each frame */
 	uint64_t delay_us, jitter_us;             /* delay +- jitter, uniform */
 	uint64_t seed;
-	uint32_t queue_frames;                    /* frames that may wait; more are lost and counted */
+	uint32_t queue_frames; /* frames that may wait; more are lost and counted */
 };
 
 struct fault_stats {

@@ -82,10 +82,14 @@ static int read_time(const struct reader *reader, const char *name, const char *
 {
 	double number;
 	const char *unit = read_decimal(text, &number);
-	double factor = strcmp(unit, "us") == 0 ? 1 : strcmp(unit, "ms") == 0 ? 1e3 : strcmp(unit, "s") == 0 ? 1e6 : 0;
+	double factor = strcmp(unit, "us") == 0   ? 1
+			: strcmp(unit, "ms") == 0 ? 1e3
+			: strcmp(unit, "s") == 0  ? 1e6
+						  : 0;
 
 	if (unit == text || factor == 0 || number * factor > DELAY_MAX)
-		return refuse(reader, "%s=%s is no time: write 20ms, 500us or 1.5s, up to an hour", name, text);
+		return refuse(reader, "%s=%s is no time: write 20ms, 500us or 1.5s, up to an hour", name,
+			      text);
 	*us = (uint64_t)(number * factor + 0.5);
 	return 0;
 }
@@ -103,7 +107,8 @@ static int read_whole(const struct reader *reader, const char *name, const char 
 		*number = *number * 10 + digit;
 	}
 	if (at == text || *at != '\0')
-		return refuse(reader, "%s=%s is no whole number from 0 to %llu", name, text, (unsigned long long)most);
+		return refuse(reader, "%s=%s is no whole number from 0 to %llu", name, text,
+			      (unsigned long long)most);
 	return 0;
 }
 

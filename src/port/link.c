@@ -28,9 +28,9 @@ struct link_slot {
 
 /* One direction. What each side writes lies in cache lines of its own. */
 struct lane {
-	CACHE_ALIGNED atomic_uint sent;   /* slots that the sender has filled, ever */
-	CACHE_ALIGNED atomic_uint back;   /* numbers that the receiver has put into returned[], ever */
-	CACHE_ALIGNED atomic_bool asleep; /* the receiver waits for its eventfd */
+	CACHE_ALIGNED atomic_uint sent;    /* slots that the sender has filled, ever */
+	CACHE_ALIGNED atomic_uint back;    /* numbers that the receiver has put into returned[], ever */
+	CACHE_ALIGNED atomic_bool asleep;  /* the receiver waits for its eventfd */
 	CACHE_ALIGNED uint32_t count_mask; /* constant from here on */
 	uint32_t frame_bytes;
 	struct link_slot *slots;
@@ -260,8 +260,8 @@ static int end_init(struct link_shared *shared, int number, const struct link_co
 	end->port.caps.address[0] = 2; /* locally administered */
 	end->port.caps.address[5] = (uint8_t)(number + 1);
 	end->port.wait_fd = end->in->wake_fd;
-	snprintf(end->port.text, sizeof(end->port.text), "wire end %d, %u frames of %u bytes each way", number,
-		 config->frames, config->frame_bytes);
+	snprintf(end->port.text, sizeof(end->port.text), "wire end %d, %u frames of %u bytes each way",
+		 number, config->frames, config->frame_bytes);
 	end->free = calloc(config->frames, sizeof(*end->free));
 	if (!end->free)
 		return -ENOMEM;
@@ -297,9 +297,9 @@ int link_open(const struct link_config *config, struct port *ends[2])
 	int result;
 
 	sized.frame_bytes = ALIGN_UP(config->frame_bytes, (uint32_t)CACHE_LINE);
-	if (config->frames == 0 || config->frames > LINK_FRAMES_MAX || (config->frames & (config->frames - 1)) != 0 ||
-	    config->frame_bytes < LINK_FRAME_BYTES_MIN || config->frame_bytes > LINK_FRAME_BYTES_MAX ||
-	    config->mtu > config->frame_bytes - ETHERNET_BYTES)
+	if (config->frames == 0 || config->frames > LINK_FRAMES_MAX ||
+	    (config->frames & (config->frames - 1)) != 0 || config->frame_bytes < LINK_FRAME_BYTES_MIN ||
+	    config->frame_bytes > LINK_FRAME_BYTES_MAX || config->mtu > config->frame_bytes - ETHERNET_BYTES)
 		return -EINVAL;
 	shared = aligned_alloc(CACHE_LINE, sizeof(*shared));
 	if (!shared)

@@ -31,12 +31,12 @@ struct port_ops {
 };
 
 struct port_caps {
-	uint32_t mtu;            /* bytes of an IP packet that one frame carries */
-	uint8_t address[6];      /* link address; all zero: none */
-	bool tx_checksum;        /* takes PACKET_CSUM_PARTIAL */
-	bool rx_checksum;        /* marks frames PACKET_CSUM_VERIFIED */
-	bool tx_segmentation;    /* takes gso_bytes */
-	uint16_t queues;         /* queues that the interface has for us */
+	uint32_t mtu;         /* bytes of an IP packet that one frame carries */
+	uint8_t address[6];   /* link address; all zero: none */
+	bool tx_checksum;     /* takes PACKET_CSUM_PARTIAL */
+	bool rx_checksum;     /* marks frames PACKET_CSUM_VERIFIED */
+	bool tx_segmentation; /* takes gso_bytes */
+	uint16_t queues;      /* queues that the interface has for us */
 };
 
 struct port_stats {
@@ -51,7 +51,7 @@ struct port {
 	const struct port_ops *ops;
 	struct port_caps caps;
 	struct port_stats stats;
-	int wait_fd; /* to poll for input; -1: none, the caller must not sleep long */
+	int wait_fd;   /* to poll for input; -1: none, the caller must not sleep long */
 	char text[96]; /* one line for people: what it is and which mode it runs in */
 };
 

@@ -85,6 +85,22 @@ def test_auto_is_generic_on_veth(hosts):
     stop_bounce(hosts, process)
 
 
+def test_closing_gives_everything_back(hosts):
+    """A process that goes on living keeps neither the program nor a descriptor nor memory."""
+    def held(process):
+        return len(os.listdir(f"/proc/{process.pid}/fd")), len(open(f"/proc/{process.pid}/maps").readlines())
+
+    once, _ = start_bounce(hosts)
+    before = held(once)
+    stop_bounce(hosts, once)
+    often, _ = start_bounce(hosts, "--reopen", "10")
+    assert hosts.pings("client", CLAIMED) == 1
+    files, maps = held(often)
+    assert files == before[0]
+    assert maps <= before[1] + 5
+    stop_bounce(hosts, often)
+
+
 def test_few_frames_many_datagrams(hosts):
     process, _ = start_bounce(hosts, "--frames", "256")
     assert udp_echo(hosts, 5000, 100)["right"] == 5000

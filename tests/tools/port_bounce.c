@@ -21,6 +21,7 @@ struct bounce {
 	struct port *ports[PORTS_MAX];
 	int count;
 	uint32_t address;
+	uint32_t reopen; /* times to open and close before the one that counts */
 	uint64_t verified, unsent, sleeps;
 };
 
@@ -67,7 +68,8 @@ static void answer_ipv4(uint8_t *frame, uint32_t bytes)
 	}
 }
 
-static void answer(const struct bounce *bounce, const struct port *port, const struct packet *in, struct packet *out)
+static void answer(const struct bounce *bounce, const struct port *port, const struct packet *in,
+		   struct packet *out)
 {
 	uint8_t own_protocol[4];
 
@@ -145,9 +147,9 @@ static void bounce_report(const struct bounce *bounce)
 		const struct port_stats *stats = &bounce->ports[i]->stats;
 
 		printf("%s{\"rx\": %llu, \"tx\": %llu, \"dropped\": %llu, \"invalid\": %llu, \"full\": %llu}",
-		       i ? ", " : "", (unsigned long long)stats->rx_packets, (unsigned long long)stats->tx_packets,
-		       (unsigned long long)stats->rx_dropped, (unsigned long long)stats->rx_invalid,
-		       (unsigned long long)stats->tx_full);
+		       i ? ", " : "", (unsigned long long)stats->rx_packets,
+		       (unsigned long long)stats->tx_packets, (unsigned long long)stats->rx_dropped,
+		       (unsigned long long)stats->rx_invalid, (unsigned long long)stats->tx_full);
 	}
 	printf("]}\n");
 }
@@ -155,7 +157,7 @@ static void bounce_report(const struct bounce *bounce)
 static __attribute__((noreturn)) void usage(void)
 {
 	fprintf(stderr, "usage: port_bounce --interface IF --address A [--mode auto|generic|native]\n"
-			"                   [--queues N] [--frames N]\n");
+			"                   [--queues N] [--frames N] [--reopen N]\n");
 	exit(2);
 }
 
@@ -170,12 +172,16 @@ static enum afxdp_mode mode_parse(const char *text)
 	usage();
 }
 
-static struct afxdp_config config_parse(int argc, char **argv)
+static struct afxdp_config config_parse(struct bounce *bounce, int argc, char **argv)
 {
 	static const struct option known[] = {
-		{"interface", required_argument, NULL, 'i'}, {"address", required_argument, NULL, 'a'},
-		{"mode", required_argument, NULL, 'm'},      {"queues", required_argument, NULL, 'q'},
-		{"frames", required_argument, NULL, 'f'},    {NULL, 0, NULL, 0},
+		{"interface", required_argument, NULL, 'i'},
+		{"address", required_argument, NULL, 'a'},
+		{"mode", required_argument, NULL, 'm'},
+		{"queues", required_argument, NULL, 'q'},
+		{"frames", required_argument, NULL, 'f'},
+		{"reopen", required_argument, NULL, 'r'},
+		{NULL, 0, NULL, 0},
 	};
 	struct afxdp_config config = {0};
 	struct in_addr address;
@@ -192,33 +198,51 @@ static struct afxdp_config config_parse(int argc, char **argv)
 			config.queues = (uint16_t)strtoul(optarg, NULL, 10);
 		else if (letter == 'f')
 			config.frames = (uint32_t)strtoul(optarg, NULL, 10);
+		else if (letter == 'r')
+			bounce->reopen = (uint32_t)strtoul(optarg, NULL, 10);
 		else
 			usage();
 	}
+	bounce->address = config.address;
 	if (!config.interface || config.address == 0 || optind != argc)
 		usage();
 	return config;
 }
 
+static void bounce_open(struct bounce *bounce, const struct afxdp_config *config)
+{
+	char error[PORT_ERROR_BYTES];
+
+	bounce->count = afxdp_open(config, bounce->ports, PORTS_MAX, error);
+	if (bounce->count < 0) {
+		fprintf(stderr, "port_bounce: %s\n", error);
+		exit(1);
+	}
+}
+
+static void bounce_close(const struct bounce *bounce)
+{
+	for (int i = 0; i < bounce->count; i++)
+		port_close(bounce->ports[i]);
+}
+
 int main(int argc, char **argv)
 {
-	const struct afxdp_config config = config_parse(argc, argv);
 	const struct sigaction action = {.sa_handler = on_signal};
-	struct bounce bounce = {.address = config.address};
-	char error[PORT_ERROR_BYTES];
+	struct bounce bounce = {0};
+	const struct afxdp_config config = config_parse(&bounce, argc, argv);
 
 	sigaction(SIGINT, &action, NULL);
 	sigaction(SIGTERM, &action, NULL);
-	bounce.count = afxdp_open(&config, bounce.ports, PORTS_MAX, error);
-	if (bounce.count < 0) {
-		fprintf(stderr, "port_bounce: %s\n", error);
-		return 1;
+	bounce_open(&bounce, &config);
+	for (; bounce.reopen > 0; bounce.reopen--) {
+		bounce_close(&bounce);
+		bounce_open(&bounce, &config);
 	}
 	printf("ready: %s\n", bounce.ports[0]->text);
 	fflush(stdout);
 	bounce_run(&bounce);
 	bounce_report(&bounce);
-	for (int i = 0; i < bounce.count; i++)
-		port_close(bounce.ports[i]);
+	bounce_close(&bounce);
 	return 0;
 }

@@ -175,7 +175,8 @@ static void test_blocks(void **state)
 		assert_in_range(length, 12, (uint64_t)(bytes + size - at));
 		assert_int_equal(word_at(at + length - 4), length);
 		if (i == 1) {
-			assert_memory_equal(at + 16, "\2\0\3\0far\0\11\0\1\0\6\0\0\0\13\0\4\0\0udp\0\0\0\0", 28);
+			assert_memory_equal(at + 16, "\2\0\3\0far\0\11\0\1\0\6\0\0\0\13\0\4\0\0udp\0\0\0\0",
+					    28);
 		} else if (i > 1) { /* flags: 1 came in, 2 went out */
 			assert_int_equal(word_at(at + length - 12), i % 2 == 0 ? 1 : 2);
 			assert_int_equal(word_at(at + length - 8), 0);
@@ -356,10 +357,10 @@ static void test_pipe_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_read_back),  cmocka_unit_test(test_blocks),
+		cmocka_unit_test(test_read_back),       cmocka_unit_test(test_blocks),
 		cmocka_unit_test(test_filter_and_snap), cmocka_unit_test(test_many),
-		cmocka_unit_test(test_limit),      cmocka_unit_test(test_disk_full),
-		cmocka_unit_test(test_refused),    cmocka_unit_test(test_pipe_refused),
+		cmocka_unit_test(test_limit),           cmocka_unit_test(test_disk_full),
+		cmocka_unit_test(test_refused),         cmocka_unit_test(test_pipe_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

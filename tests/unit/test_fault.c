@@ -22,7 +22,7 @@ struct rig {
 	uint32_t numbers[2 * FRAMES]; /* of the frames received, in order */
 	uint32_t damaged;
 	bool struck[FRAME_BYTES]; /* bytes in which a bit was flipped */
-	uint64_t digest; /* of everything received, and when */
+	uint64_t digest;          /* of everything received, and when */
 };
 
 static struct rig *rig_new(const struct fault_config *config)
@@ -54,7 +54,8 @@ static void rig_send(struct rig *rig, uint32_t count)
 	for (uint32_t i = 0; i < count; i++) {
 		packets[i].bytes = FRAME_BYTES;
 		memset(packets[i].data, 0, FRAME_BYTES);
-		memcpy(packets[i].data, &rig->sent, sizeof(rig->sent)); /* link addresses are never corrupted */
+		memcpy(packets[i].data, &rig->sent,
+		       sizeof(rig->sent)); /* link addresses are never corrupted */
 		rig->sent++;
 	}
 	port_tx_submit(rig->near, packets, count, count);
@@ -160,7 +161,8 @@ static void test_shares(void **state)
 	assert_int_equal(stats->overflowed, 0);
 	assert_int_equal(stats->delayed, 0);
 	/* Of all damaged frames some came twice; two flips of one bit undo each other, but rarely. */
-	assert_true(rig->damaged >= stats->corrupted * 99 / 100 && rig->damaged <= stats->corrupted * 105 / 100);
+	assert_true(rig->damaged >= stats->corrupted * 99 / 100 &&
+		    rig->damaged <= stats->corrupted * 105 / 100);
 	for (uint32_t i = 0; i < FRAME_BYTES; i++)
 		assert_int_equal(rig->struck[i], i >= 14);
 	rig_free(rig);
@@ -319,8 +321,13 @@ static void test_overflow(void **state)
 
 static uint64_t digest_of(uint64_t seed, double corrupt)
 {
-	const struct fault_config config = {.loss = 0.05, .duplicate = 0.05, .reorder = 0.05, .corrupt = corrupt,
-					    .delay_us = 2000, .jitter_us = 500, .seed = seed};
+	const struct fault_config config = {.loss = 0.05,
+					    .duplicate = 0.05,
+					    .reorder = 0.05,
+					    .corrupt = corrupt,
+					    .delay_us = 2000,
+					    .jitter_us = 500,
+					    .seed = seed};
 	struct rig *rig = rig_new(&config);
 	uint64_t digest;
 
@@ -369,8 +376,11 @@ static void test_parse(void **state)
 	char error[160] = "";
 
 	(void)state;
-	assert_int_equal(fault_parse("loss=2%,delay=20ms,jitter=5ms,reorder=1%,duplicate=0.5,corrupt=0.1%,seed=7,queue=9",
-				     &config, error, sizeof(error)), 0);
+	assert_int_equal(
+		fault_parse(
+			"loss=2%,delay=20ms,jitter=5ms,reorder=1%,duplicate=0.5,corrupt=0.1%,seed=7,queue=9",
+			&config, error, sizeof(error)),
+		0);
 	assert_true(config.loss > 0.01999 && config.loss < 0.02001);
 	assert_true(config.corrupt > 0.000999 && config.corrupt < 0.001001);
 	assert_true(config.reorder > 0.00999 && config.reorder < 0.01001);
@@ -379,7 +389,8 @@ static void test_parse(void **state)
 	assert_int_equal(config.jitter_us, 5000);
 	assert_int_equal(config.seed, 7);
 	assert_int_equal(config.queue_frames, 9);
-	assert_int_equal(fault_parse("delay=1.5s,seed=18446744073709551615", &config, error, sizeof(error)), 0);
+	assert_int_equal(fault_parse("delay=1.5s,seed=18446744073709551615", &config, error, sizeof(error)),
+			 0);
 	assert_int_equal(config.delay_us, 1500000);
 	assert_true(config.seed == UINT64_MAX);
 	assert_true(config.loss < 1e-9 && config.queue_frames == 0);
@@ -392,14 +403,29 @@ static void test_parse_errors(void **state)
 	static const struct {
 		const char *text, *word;
 	} wrong[] = {
-		{"", "unknown"},           {"loss", "value"},          {"loss=", "probability"},
-		{"loss=x", "probability"}, {"loss=101%", "probability"}, {"loss=1.5", "probability"},
-		{"loss=-1%", "probability"}, {"loss=.", "probability"}, {"loss=1e-2", "probability"},
-		{"loss=2%%", "probability"}, {"lose=2%", "unknown"},    {"loss=2%,", "unknown"},
-		{"delay=20", "time"},      {"delay=ms", "time"},       {"delay=20min", "time"},
-		{"delay=99999s", "time"},  {"jitter=1ms", "delay"},    {"seed=-1", "whole"},
-		{"seed=18446744073709551616", "whole"}, {"seed=0x1", "whole"}, {"queue=4294967296", "whole"},
-		{"=2%", "unknown"},        {"loss =2%", "unknown"},
+		{"", "unknown"},
+		{"loss", "value"},
+		{"loss=", "probability"},
+		{"loss=x", "probability"},
+		{"loss=101%", "probability"},
+		{"loss=1.5", "probability"},
+		{"loss=-1%", "probability"},
+		{"loss=.", "probability"},
+		{"loss=1e-2", "probability"},
+		{"loss=2%%", "probability"},
+		{"lose=2%", "unknown"},
+		{"loss=2%,", "unknown"},
+		{"delay=20", "time"},
+		{"delay=ms", "time"},
+		{"delay=20min", "time"},
+		{"delay=99999s", "time"},
+		{"jitter=1ms", "delay"},
+		{"seed=-1", "whole"},
+		{"seed=18446744073709551616", "whole"},
+		{"seed=0x1", "whole"},
+		{"queue=4294967296", "whole"},
+		{"=2%", "unknown"},
+		{"loss =2%", "unknown"},
 	};
 	struct fault_config config;
 	char error[160], tiny[4], many[400];

@@ -55,8 +55,10 @@ static bool frame_is(const struct packet *packet, uint32_t number)
 	uint32_t written;
 
 	memcpy(&written, packet->data, sizeof(written));
-	return written == number && packet->bytes == length_of(number) && packet->data[40] == (number & 0xff) &&
-	       packet->data[packet->bytes - 1] == ((number >> 8) & 0xff) && packet->checksum == PACKET_CSUM_NONE;
+	return written == number && packet->bytes == length_of(number) &&
+	       packet->data[40] == (number & 0xff) &&
+	       packet->data[packet->bytes - 1] == ((number >> 8) & 0xff) &&
+	       packet->checksum == PACKET_CSUM_NONE;
 }
 
 /* --- one thread -------------------------------------------------------------- */
@@ -308,9 +310,12 @@ static void test_wake_only_sleepers(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_both_directions), cmocka_unit_test(test_room),
-		cmocka_unit_test(test_refused),         cmocka_unit_test(test_close_in_turn),
-		cmocka_unit_test(test_threads),         cmocka_unit_test(test_wake),
+		cmocka_unit_test(test_both_directions),
+		cmocka_unit_test(test_room),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_close_in_turn),
+		cmocka_unit_test(test_threads),
+		cmocka_unit_test(test_wake),
 		cmocka_unit_test(test_wake_only_sleepers),
 	};
 
