@@ -318,14 +318,13 @@ static uint16_t head_verdict(const http_parser *parser, const struct http_state 
 	return 0;
 }
 
-/* The head is complete. An upgrade is not accepted: the request is an ordinary one
- * (RFC 9110 section 7.8). Expect is answered before the body comes (section 10.1.1). */
+/* The head is complete. Expect is answered before the body comes (RFC 9110 section 10.1.1). An upgrade is
+ * not accepted: its request is an ordinary one (section 7.8). */
 static int on_headers_complete(http_parser *parser)
 {
 	struct http_state *state = state_of(parser);
 	uint16_t refused = head_verdict(parser, state);
 
-	parser->upgrade = 0;
 	if (refused) {
 		start_response(state, refused, 0, false);
 		http_parser_pause(parser, 1);

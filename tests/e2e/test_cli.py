@@ -1,0 +1,188 @@
+"""The c10m command: help, usage errors, refusals of the machine, and what it leaves behind."""
+
+import json
+import re
+import signal
+import time
+
+import pytest
+
+from hosts import Hosts, command
+
+SERVERS = ["echo", "discard", "chargen", "http"]
+
+
+def c10m(*args, check=False, **options):
+    return command([Hosts.built("c10m"), *args], check=check, timeout=60, **options)
+
+
+def is_sentence(text):
+    """One line that starts with the program's name and says something."""
+    return re.fullmatch(r"c10m: [^\n]{15,}\n", text) is not None
+
+
+# --- help ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("args", [["--help"], ["-h"], ["help"], ["serve", "--help"], ["bench", "--help"],
+                                  ["bench", "stack", "--help"], ["version", "--help"],
+                                  *[["serve", server, "--help"] for server in SERVERS]])
+def test_help_goes_to_standard_output(args):
+    done = c10m(*args)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: c10m")
+
+
+@pytest.mark.parametrize("args", [["serve", "http"], ["serve", "echo"], ["bench", "stack"]])
+def test_every_option_that_is_understood_is_explained(args):
+    """getopt takes any unambiguous beginning of an option: what it knows must be in the help."""
+    listed = re.findall(r"^  --([a-z0-9-]+)", c10m(*args, "--help").stdout, re.MULTILINE)
+    assert {"help", "version"} < set(listed) and len(listed) > 6
+    for option in listed:
+        if option not in ("help", "version"):
+            done = c10m(*args, f"--{option}=", "--help")
+            assert "is not understood" not in done.stderr, option
+    # A letter that no listed option starts with is not understood.
+    for letter in "abcdefghijklmnopqrstuvwxyz":
+        done = c10m(*args, f"--{letter}", "--bogus-option")
+        assert done.returncode == 2
+        if not any(option.startswith(letter) for option in listed):
+            assert f"'--{letter}' is not understood" in done.stderr
+
+
+def test_version():
+    done = c10m("version")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert re.fullmatch(r"c10m \d+\.\d+\.\d+\n", done.stdout)
+    assert c10m("--version").stdout == done.stdout
+
+
+# --- wrong usage -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("args", [
+    ["bogus"], ["version", "now"], ["serve", "gopher"], ["bench", "kernel"], ["serve", "echo"],
+    ["serve", "echo", "--interface", "lo"], ["serve", "echo", "--address", "10.9.9.9/24"],
+    ["serve", "echo", "--port"], ["serve", "echo", "--port", "99999"], ["serve", "echo", "--bogus"],
+    ["serve", "echo", "operand"], ["serve", "echo", "--body-bytes", "7"], ["serve", "http", "--body-bytes", "x"],
+    ["serve", "echo", "--interface", "lo", "--address", "10.9.9.9/24", "--workers", "2"],
+    ["serve", "echo", "--interface", "lo", "--address", "10.9.9.9/24", "--capture-filter", "tcp"],
+    ["serve", "echo", "--interface", "lo", "--address", "10.9.9.0/24"],
+    ["serve", "echo", "--interface", "lo", "--address", "10.9.9.9/24", "--fault", "loss=300%"],
+    ["bench", "stack", "--connections", "0"], ["bench", "stack", "--burst", "65"], ["bench", "stack", "--acks", "x"],
+    ["bench", "stack", "1000"]])
+def test_wrong_usage_is_a_sentence_and_exit_code_2(args):
+    done = c10m(*args)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert is_sentence(done.stderr), done.stderr
+
+
+@pytest.mark.parametrize("args", [[], ["serve"], ["bench"]])
+def test_without_a_verb_the_help_goes_to_standard_error(args):
+    done = c10m(*args)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("usage: c10m")
+
+
+# --- what the machine refuses -------------------------------------------------------
+
+
+def serve_args(*more, interface="eth0", address="10.77.0.10/24"):
+    return [Hosts.built("c10m"), "serve", "echo", "--interface", interface, "--address", address,
+            "--connections", "1000", *more]
+
+
+def refused(hosts, args, *words):
+    done = hosts.run("server", args, check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert is_sentence(done.stderr), done.stderr
+    for word in words:
+        assert word in done.stderr
+    assert hosts.xdp("server") is None
+
+
+def test_refusals_of_the_machine_are_sentences_and_leave_nothing(hosts, tmp_path):
+    refused(hosts, serve_args(interface="eth9"), "eth9")
+    refused(hosts, serve_args(address=f"{hosts.address('server')}/24"), hosts.address("server"), "eth0")
+    refused(hosts, serve_args(address=f"{hosts.address('client')}/24"), "in use by", hosts.mac("client"))
+    refused(hosts, serve_args(address="10.99.0.1"), "--address 10.99.0.1/24")
+    refused(hosts, serve_args("--gateway", "10.78.0.1"), "10.78.0.1")
+    refused(hosts, serve_args("--cpu", "999"), "999")
+    refused(hosts, serve_args("--mtu", "9000"), "9000")
+    refused(hosts, serve_args("--connections", "100M"), "memory")
+    refused(hosts, serve_args("--capture", tmp_path / "no" / "such" / "file"), "file")
+    refused(hosts, serve_args("--capture", tmp_path / "file", "--capture-filter", "not a filter"), "not a filter")
+    hosts.run("server", ["ip", "link", "set", "eth0", "down"])
+    refused(hosts, serve_args(), "eth0", "down")
+
+
+def test_without_privileges_it_says_so(hosts):
+    args = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", *serve_args()]
+    refused(hosts, args, "root")
+
+
+def test_a_second_server_on_the_interface_is_refused(hosts):
+    first, _ = hosts.start("server", serve_args())
+    done = hosts.run("server", serve_args(address="10.77.0.11/24"), check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert is_sentence(done.stderr), done.stderr
+    assert hosts.pings("client", "10.77.0.10", 2) == 2
+    code, _, _ = hosts.stop(first)
+    assert code == 0
+    assert hosts.xdp("server") is None
+
+
+# --- start and stop --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ready_line_and_orderly_stop(hosts, number):
+    process, line = hosts.start("server", serve_args("--port", "7007"))
+    assert line == "echo: listening on 10.77.0.10:7007\n"
+    code, out, err = hosts.stop(process, number)
+    assert (code, out) == (0, "")
+    for word in "port: afxdp eth0", "memory: ", "1000 connections", "processor ":
+        assert word in err
+    assert hosts.xdp("server") is None
+
+
+def test_the_prefix_comes_from_the_interface(hosts):
+    process, line = hosts.start("server", serve_args(address="10.77.0.10"))
+    assert line == "echo: listening on 10.77.0.10:7\n"
+    _, _, err = hosts.stop(process)
+    assert "10.77.0.10/24" in err
+
+
+def test_idle_costs_next_to_nothing(hosts):
+    """Under 2% of a processor, by the kernel's account."""
+    process, _ = hosts.start("server", serve_args())
+    time.sleep(0.5)
+
+    def used_ns():
+        with open(f"/proc/{process.pid}/schedstat", encoding="ascii") as file:
+            return int(file.read().split()[0])
+
+    before = used_ns()
+    time.sleep(3)
+    assert used_ns() - before < 0.02 * 3e9
+    hosts.stop(process)
+
+
+# --- figures -----------------------------------------------------------------------------
+
+
+def test_bench_prints_json_alone_on_standard_output():
+    done = c10m("bench", "stack", "--connections", "500", "--seconds", "1", "--burst", "16", "--json", check=True)
+    figures = json.loads(done.stdout)
+    assert figures["connections"] == 500 and figures["burst"] == 16
+    assert figures["requests"] > 1000
+    assert 1 < figures["ns_per_request"] < 1e6
+    assert 64 < figures["bytes_per_connection"] < 4096
+    assert figures["page_size"] in (4096, 65536, 2 << 20, 1 << 30)
+    assert "ns per request" in done.stderr
+
+
+def test_bench_without_json_leaves_standard_output_alone():
+    done = c10m("bench", "stack", "--connections", "1", "--seconds", "1", check=True)
+    assert done.stdout == ""
+    assert "ns per request" in done.stderr
