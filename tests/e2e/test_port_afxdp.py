@@ -46,6 +46,18 @@ def kernel_answers(hosts):
     return hosts.pings("client", hosts.address("server"), 3) == 3
 
 
+def cpu_share(process, seconds):
+    """The part of a processor that a process takes."""
+    def used():
+        with open(f"/proc/{process.pid}/stat") as stat:
+            fields = stat.read().rsplit(") ", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    before = used()
+    time.sleep(seconds)
+    return (used() - before) / seconds
+
+
 @pytest.mark.parametrize("mode", ["generic", "native"])
 def test_frames_come_back_and_the_kernel_keeps_its_own(hosts, mode):
     assert hosts.xdp("server") is None
@@ -122,19 +134,32 @@ def test_more_than_the_rings_hold_is_dropped_and_survived(hosts):
 
 def test_sleeps_when_idle_and_wakes(hosts):
     process, _ = start_bounce(hosts)
-
-    def cpu_seconds():
-        with open(f"/proc/{process.pid}/stat") as stat:
-            fields = stat.read().rsplit(") ", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-    before = cpu_seconds()
-    time.sleep(2)
-    assert cpu_seconds() - before <= 0.04  # 2% of a core
+    assert cpu_share(process, 2) <= 0.02
     for _ in range(20):
         time.sleep(0.02)
         assert hosts.pings("client", CLAIMED) == 1
     assert stop_bounce(hosts, process)["sleeps"] >= 20
+
+
+@pytest.mark.parametrize("mode", ["generic", "native"])
+def test_link_down_and_up(hosts, mode):
+    process, _ = start_bounce(hosts, "--mode", mode)
+    for host in "client", "server":
+        assert hosts.pings("client", CLAIMED) == 1
+        hosts.run(host, ["ip", "link", "set", "eth0", "down"])
+        assert cpu_share(process, 0.5) <= 0.1
+        hosts.run(host, ["ip", "link", "set", "eth0", "up"])
+        wait_until(lambda: hosts.pings("client", CLAIMED), what="an answer after the link came back")
+    assert udp_echo(hosts, 5000)["right"] == 5000
+    stop_bounce(hosts, process)
+
+
+def test_interface_that_goes_away(hosts):
+    process, _ = start_bounce(hosts)
+    assert hosts.pings("client", CLAIMED) == 1
+    hosts.run("client", ["ip", "link", "delete", "eth0"])
+    assert cpu_share(process, 1) <= 0.05
+    stop_bounce(hosts, process)
 
 
 @pytest.mark.parametrize("mode", ["generic", "native"])
