@@ -169,14 +169,6 @@ static void ports_wait_done(struct worker *worker)
 			worker->config.ports[i]->ops->wait_done(worker->config.ports[i]);
 }
 
-static void forget_wakes(struct worker *worker)
-{
-	uint64_t count;
-
-	if (read(worker->wake_fd, &count, sizeof(count)) < 0)
-		return; /* nobody woke us: EAGAIN */
-}
-
 /* True when a frame ended it. */
 static bool wait_for_frames(struct worker *worker, uint64_t sleep_ns)
 {
@@ -192,8 +184,6 @@ static bool wait_for_frames(struct worker *worker, uint64_t sleep_ns)
 		fds[i] = (struct pollfd){.fd = worker->config.ports[i]->wait_fd, .events = POLLIN};
 	fds[count] = (struct pollfd){.fd = worker->wake_fd, .events = POLLIN};
 	ready = ppoll(fds, count + 1, &timeout, NULL);
-	if (ready > 0 && fds[count].revents)
-		forget_wakes(worker);
 	return ready > (fds[count].revents != 0);
 }
 
