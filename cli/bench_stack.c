@@ -122,6 +122,15 @@ static void run_group(struct bench *bench)
 	bench->timed_ns += sys_now_ns() - start_ns;
 }
 
+/* Empties the first `count` frames to send. */
+static void reset_frames(struct bench *bench, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++)
+		bench->out[i] = (struct packet){.data = frame_at(bench, GROUP_FRAMES + i),
+						.room = FRAME_BYTES};
+	bench->in_count = bench->out_count = 0;
+}
+
 /* Hands every reply to its peer, and takes all frames back. */
 static void check_group(struct bench *bench)
 {
@@ -131,10 +140,7 @@ static void check_group(struct bench *bench)
 		peers_take(&bench->peers, bench->out[i].data, bench->out[i].bytes, now_us);
 	bench->frames_in += bench->in_count;
 	bench->frames_out += bench->out_count;
-	for (uint32_t i = 0; i < bench->out_count; i++)
-		bench->out[i] = (struct packet){.data = frame_at(bench, GROUP_FRAMES + i),
-						.room = FRAME_BYTES};
-	bench->in_count = bench->out_count = 0;
+	reset_frames(bench, bench->out_count);
 }
 
 /* --- setting up ------------------------------------------------------------------------------ */
@@ -209,7 +215,7 @@ static int set_up(struct bench *bench, int cpu, char error[BENCH_ERROR_BYTES])
 	if (code < 0)
 		return code;
 	peers_init(&bench->peers, bench->peers_memory.base);
-	check_group(bench); /* nothing to check: prepares the frames to send */
+	reset_frames(bench, SENT_FRAMES);
 	code = make_stack(bench, &config, error);
 	return code < 0 ? code : sys_pin_thread(cpu, error);
 }
