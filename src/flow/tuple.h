@@ -14,8 +14,8 @@ _Static_assert(sizeof(struct tuple4) == 12, "no padding: it is compared and hash
 
 PURE_INLINE bool tuple4_equal(const struct tuple4 *a, const struct tuple4 *b)
 {
-	return a->local_ip == b->local_ip && a->remote_ip == b->remote_ip &&
-	       a->local_port == b->local_port && a->remote_port == b->remote_port;
+	return a->local_ip == b->local_ip && a->remote_ip == b->remote_ip && a->local_port == b->local_port &&
+	       a->remote_port == b->remote_port;
 }
 
 /* SipHash-1-3: an attacker who picks addresses and ports must not pick buckets. */

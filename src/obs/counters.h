@@ -1,0 +1,141 @@
+/* counters.h - every reason to drop a packet and every event worth counting,
+ * one list each.  A counter belongs to one core; the reader adds the cores up. */
+#ifndef C10M_OBS_COUNTERS_H
+#define C10M_OBS_COUNTERS_H
+
+#include "base/compiler.h"
+
+/* name, what it means to the person who reads it */
+#define DROP_REASONS(X) \
+	X(ETH_SHORT, "frame shorter than its Ethernet header") \
+	X(ETH_NOT_OURS, "frame for another link address") \
+	X(ETH_TYPE, "frame of a protocol that is not spoken here") \
+	X(ARP_MALFORMED, "ARP packet malformed") \
+	X(ARP_NOT_OURS, "ARP request for another address") \
+	X(IP_SHORT, "IPv4 packet shorter than its header") \
+	X(IP_VERSION, "IP version is not 4") \
+	X(IP_HEADER_LENGTH, "IPv4 header length is wrong") \
+	X(IP_TOTAL_LENGTH, "IPv4 total length is wrong") \
+	X(IP_CHECKSUM, "IPv4 header checksum is wrong") \
+	X(IP_NOT_OURS, "IPv4 packet for another address") \
+	X(IP_BAD_SOURCE, "IPv4 source address cannot be a host's") \
+	X(IP_FRAGMENT, "IPv4 fragment (reassembly is not offered yet)") \
+	X(IP_PROTOCOL, "IPv4 protocol that is not spoken here") \
+	X(ICMP_MALFORMED, "ICMP message malformed") \
+	X(ICMP_CHECKSUM, "ICMP checksum is wrong") \
+	X(ICMP_UNKNOWN, "ICMP type that needs no answer") \
+	X(ICMP_NO_FLOW, "ICMP error quotes no connection of ours") \
+	X(ICMP_NOT_IN_FLIGHT, "ICMP error quotes a sequence number that is not in flight") \
+	X(ICMP_RATE, "ICMP reply held back by the rate limit") \
+	X(TCP_SHORT, "TCP segment shorter than its header") \
+	X(TCP_HEADER_LENGTH, "TCP header length is wrong") \
+	X(TCP_OPTIONS, "TCP options malformed") \
+	X(TCP_CHECKSUM, "TCP checksum is wrong") \
+	X(TCP_PORT_ZERO, "TCP port zero") \
+	X(TCP_NO_LISTENER, "TCP segment for a port on which nobody listens") \
+	X(TCP_NO_FLOW, "TCP segment of no known connection") \
+	X(TCP_FLAGS, "TCP flags make no sense in this state") \
+	X(TCP_NO_ACK, "segment without ACK on a synchronised connection") \
+	X(TCP_OUT_OF_WINDOW, "segment outside the receive window") \
+	X(TCP_OLD_DUPLICATE, "PAWS: timestamp older than the last one") \
+	X(TCP_TIMESTAMP_MISSING, "timestamps were agreed on but the segment has none") \
+	X(TCP_ACK_INVALID, "acknowledges what was never sent, or lies too far back") \
+	X(TCP_RST_IGNORED, "reset that does not hit the next sequence number") \
+	X(TCP_SYN_IN_CONNECTION, "SYN on a synchronised connection") \
+	X(TCP_REFUSED, "new connection refused: the configured limit is reached") \
+	X(TCP_COOKIE_INVALID, "acknowledgement with a wrong or old SYN cookie") \
+	X(TCP_TIME_WAIT, "segment for a connection in TIME_WAIT") \
+	X(TCP_AFTER_CLOSE, "data after the application has closed") \
+	X(NO_CHUNK, "no data chunk left to keep the payload") \
+	X(NO_BLOCK, "no connection block left") \
+	X(NO_HALF_OPEN, "no half-open entry left") \
+	X(NO_FLOW_SLOT, "flow table full") \
+	X(NO_DESTINATION, "destination table full") \
+	X(RECEIVE_FULL, "the application's unread data fills its buffer") \
+	X(REASSEMBLY_FULL, "too many holes on one connection") \
+	X(REPLY_QUEUE_FULL, "queue of stateless replies full") \
+	X(REPLY_RATE, "reset or challenge held back by the rate limit") \
+	X(NEIGHBOUR_UNRESOLVED, "neighbour does not answer") \
+	X(PORT_FRAME, "frame that the port could not carry")
+
+#define EVENT_COUNTERS(X) \
+	X(rx_packets, "packets received") \
+	X(rx_bytes, "bytes received") \
+	X(tx_packets, "packets sent") \
+	X(tx_bytes, "bytes sent") \
+	X(tcp_segments_in, "TCP segments received") \
+	X(tcp_segments_out, "TCP segments sent") \
+	X(tcp_data_bytes_in, "payload bytes taken in order") \
+	X(tcp_data_bytes_out, "payload bytes sent for the first time") \
+	X(tcp_active_opens, "connections opened by us") \
+	X(tcp_passive_opens, "connections opened by peers") \
+	X(tcp_established, "handshakes completed") \
+	X(tcp_closed, "connections ended") \
+	X(tcp_resets_in, "resets accepted") \
+	X(tcp_resets_out, "resets sent") \
+	X(tcp_retransmits, "segments sent again") \
+	X(tcp_retransmit_timeouts, "retransmission timeouts") \
+	X(tcp_fast_retransmits, "fast retransmissions") \
+	X(tcp_duplicate_acks, "duplicate acknowledgements received") \
+	X(tcp_out_of_order, "segments received out of order") \
+	X(tcp_reassembled, "holes filled") \
+	X(tcp_delayed_acks, "acknowledgements sent by the delay timer") \
+	X(tcp_zero_window_probes, "zero-window probes sent") \
+	X(tcp_zero_window_in, "times a peer closed its window") \
+	X(tcp_zero_window_out, "times we closed our window") \
+	X(tcp_window_updates, "window updates sent") \
+	X(tcp_keepalive_probes, "keepalive probes sent") \
+	X(tcp_keepalive_timeouts, "connections ended by keepalive") \
+	X(tcp_user_timeouts, "connections given up: data unacknowledged too long") \
+	X(tcp_connect_timeouts, "connection attempts that were not answered") \
+	X(tcp_challenge_acks, "challenge acknowledgements (RFC 5961)") \
+	X(tcp_simultaneous_opens, "simultaneous opens") \
+	X(tcp_simultaneous_closes, "simultaneous closes") \
+	X(tcp_cookies_sent, "SYN cookies sent") \
+	X(tcp_cookies_accepted, "SYN cookies accepted") \
+	X(tcp_syn_retransmits, "SYN or SYN-ACK segments sent again") \
+	X(tcp_half_open_timeouts, "half-open connections that never completed") \
+	X(tcp_time_wait, "connections that entered TIME_WAIT") \
+	X(tcp_time_wait_reused, "TIME_WAIT entries reused by a new SYN") \
+	X(tcp_time_wait_recycled, "TIME_WAIT entries given up early: pool full") \
+	X(tcp_path_mtu_lowered, "path MTU lowered by ICMP") \
+	X(tcp_soft_errors, "soft errors reported by ICMP") \
+	X(tcp_send_refused, "sends that found no chunk") \
+	X(ip_hops_exceeded, "ICMP time exceeded received") \
+	X(icmp_echo_replies, "pings answered") \
+	X(arp_requests_out, "ARP requests sent") \
+	X(arp_replies_out, "ARP replies sent") \
+	X(arp_replies_in, "ARP replies received") \
+	X(neighbour_timeouts, "neighbours that did not answer") \
+	X(timer_fired, "timers fired") \
+	X(timer_refiled, "timer entries filed again for a later time") \
+	X(timer_sweeps, "sweeps over all blocks because no timer entry was left") \
+	X(flow_moves, "flow table entries moved to make room") \
+	X(stack_tx_stalls, "output left for later: the port had no room")
+
+#define X(name, text) DROP_##name,
+enum drop_reason { DROP_NONE, DROP_REASONS(X) DROP_COUNT };
+#undef X
+
+struct counters {
+	uint64_t drops[DROP_COUNT];
+#define X(name, text) uint64_t name;
+	EVENT_COUNTERS(X)
+#undef X
+};
+
+/* The name and the sentence of a drop reason; NULL when it is none. */
+const char *drop_reason_name(unsigned reason);
+const char *drop_reason_text(unsigned reason);
+
+/* Event counters by position, for readers that print or sum all of them. */
+#define EVENT_COUNTER_COUNT ((sizeof(struct counters) - sizeof(uint64_t[DROP_COUNT])) / sizeof(uint64_t))
+
+const char *event_counter_name(unsigned index);
+const char *event_counter_text(unsigned index);
+uint64_t event_counter_get(const struct counters *counters, unsigned index);
+
+/* Adds one core's counters to a sum. */
+void counters_add(struct counters *sum, const struct counters *part);
+
+#endif

@@ -1,0 +1,126 @@
+/* stack.h - one core's instance of everything, and the only way in and out of it.
+ *
+ * Pure: it makes no system call, reads no clock, draws no randomness. All that goes in
+ * is stack_rx and stack_control; all that comes out is stack_tx, stack_request and
+ * stack_deadline, and the callbacks of the services. now_us is microseconds since the arena's
+ * clock base and never goes back. One thread at a time. */
+#ifndef C10M_STACK_STACK_H
+#define C10M_STACK_STACK_H
+
+#include "c10m/c10m.h"
+#include "mem/arena.h"
+#include "mem/chunk.h"
+#include "mem/packet.h"
+#include "obs/counters.h"
+#include "wire/ethernet.h"
+
+struct stack;
+
+#define STACK_BURST    64 /* packets that one stage handles at a time */
+#define STACK_SERVICES 16
+#define STACKS_MAX     64 /* stacks in one process, by id */
+
+struct stack_config {
+	uint8_t id;                 /* 0 .. STACKS_MAX-1, free in this process */
+	uint32_t connections;       /* blocks */
+	uint32_t half_open;         /* compact entries; 0: a default from connections */
+	uint32_t time_wait;         /* compact entries; 0: a default */
+	uint32_t destinations;      /* 0: 1024; at most 65535 */
+	struct chunk_config chunks; /* all 0: a default from connections */
+	const struct c10m_service *services;
+	uint32_t service_count;
+
+	/* The interface. */
+	struct eth_address mac;
+	uint32_t address;
+	uint8_t prefix_bits;
+	uint32_t gateway; /* 0: none */
+	uint32_t mtu;     /* 0: 1500 */
+	bool tx_checksum; /* the port completes PACKET_CSUM_PARTIAL */
+
+	/* TCP. 0 means the default in brackets. */
+	uint32_t initial_window_segments; /* [10] RFC 6928 */
+	uint32_t delayed_ack_ms;          /* [40] */
+	uint32_t rto_min_ms;              /* [200]; RFC 6298 asks for 1000, deployed stacks use 200 */
+	uint32_t rto_initial_ms;          /* [1000] */
+	uint32_t time_wait_ms;            /* [60000] 2 MSL */
+	uint32_t fin_wait2_ms;            /* [60000] after a full close */
+	bool no_timestamps, no_window_scale, always_cookies; /* for tests */
+};
+
+/* Bytes of arena that stack_init will carve (arena header excluded). */
+size_t stack_bytes(const struct stack_config *config);
+/* Carves and initialises. NULL when the arena is too small or the configuration makes no sense. The
+ * services array must live as long as the stack. on_start is not called here: stack_start does. */
+struct stack *stack_init(struct arena *arena, const struct stack_config *config, uint64_t now_us);
+void stack_start(struct stack *stack, uint64_t now_us);
+/* Resets every connection (on_close with C10M_CLOSE_STOPPED) in slices; true when none is left. Resets go out
+ * by stack_tx. */
+bool stack_stop(struct stack *stack, uint64_t now_us);
+/* Frees the id. Memory is the caller's. */
+void stack_fini(struct stack *stack);
+
+/* Takes any number of frames. Frames are only lent: none is kept. */
+void stack_rx(struct stack *stack, uint64_t now_us, struct packet *packets, uint32_t count);
+
+/* Runs what is due by time, then fills up to `max` of the given frames; returns how many. When it returns
+ * `max` there may be more. Call it at the end of every burst and at every deadline. */
+uint32_t stack_tx(struct stack *stack, uint64_t now_us, struct packet *packets, uint32_t max);
+
+/* When stack_tx wants to be called at the latest (now or before: at once); UINT64_MAX: not at all. */
+uint64_t stack_deadline(const struct stack *stack);
+/* Whether output waits: call stack_tx as soon as the port has room. */
+bool stack_has_output(const struct stack *stack);
+
+enum stack_message_kind {
+	STACK_SET_ADDRESS,   /* address, prefix_bits, gateway */
+	STACK_SET_NEIGHBOUR, /* address, mac: a permanent entry */
+	STACK_LISTEN,        /* service index in `value`: starts listening (services listen from the start) */
+	STACK_UNLISTEN,      /* service index in `value` */
+};
+
+struct stack_message {
+	enum stack_message_kind kind;
+	uint32_t address, gateway, value;
+	uint8_t prefix_bits;
+	struct eth_address mac;
+};
+
+/* A negative errno when the message makes no sense. */
+int stack_control(struct stack *stack, uint64_t now_us, const struct stack_message *message);
+
+enum stack_request_kind {
+	STACK_REQUEST_NONE,
+	STACK_REQUEST_RESOLVE, /* neighbour `address` is wanted: only where c10m does not speak ARP itself */
+};
+
+struct stack_request {
+	enum stack_request_kind kind;
+	uint32_t address;
+};
+
+/* The next thing that the stack wants from outside; false when there is none. */
+bool stack_request(struct stack *stack, struct stack_request *request);
+
+const struct counters *stack_counters(const struct stack *stack);
+c10m_worker *stack_worker(struct stack *stack);
+
+/* What every pool holds, for tests, statistics and the memory report. */
+struct stack_usage {
+	uint32_t connections, half_open, time_wait, destinations, table_entries, timer_entries, extensions;
+	uint32_t chunks[CHUNK_CLASSES];
+	uint32_t replies;
+	uint32_t block_stride; /* bytes from block to block: ours, and the application's state */
+	uint64_t arena_bytes;
+	uint64_t block_bytes, table_bytes, wheel_bytes, chunk_bytes, compact_bytes; /* carved */
+};
+void stack_usage(const struct stack *stack, struct stack_usage *usage);
+
+/* Rebuilds table, wheel and free lists from blocks, attached chunks and compact entries alone (design idea
+ * 8). */
+void stack_rebuild(struct stack *stack, uint64_t now_us);
+/* Walks everything and checks every invariant: pools balance, each connection is found by the table and has
+ * its timer filed, queues agree with their counts. Aborts by CHECK when one does not hold. For tests. */
+void stack_verify(const struct stack *stack);
+
+#endif
