@@ -1,0 +1,104 @@
+/* destination.c - the destination table.
+ * In: addresses.  Out: indices.  Owns: entries and hash chains. */
+#include "net/destination.h"
+
+#include <string.h>
+
+static uint32_t heads_for(uint32_t capacity)
+{
+	uint32_t heads = 64;
+
+	while (heads < capacity)
+		heads *= 2;
+	return heads;
+}
+
+size_t destinations_bytes(uint32_t capacity)
+{
+	return ALIGN_UP((size_t)capacity * sizeof(struct destination), (size_t)CACHE_LINE) +
+	       (size_t)heads_for(capacity) * sizeof(uint32_t);
+}
+
+void destinations_init(struct destinations *table, void *memory, uint32_t capacity, const struct route *route)
+{
+	memset(memory, 0, destinations_bytes(capacity));
+	table->entries = memory;
+	table->heads = (uint32_t *)((uint8_t *)memory +
+				    ALIGN_UP((size_t)capacity * sizeof(struct destination), (size_t)CACHE_LINE));
+	table->head_mask = heads_for(capacity) - 1;
+	table->capacity = capacity;
+	table->used = 1;
+	table->probing = 0;
+	table->route = *route;
+}
+
+uint32_t route_next_hop(const struct route *route, uint32_t address)
+{
+	if (((address ^ route->address) & route->mask) == 0)
+		return address;
+	return route->gateway;
+}
+
+bool route_is_broadcast(const struct route *route, uint32_t address)
+{
+	if (address == UINT32_MAX)
+		return true;
+	/* A /31 has no broadcast address (RFC 3021). */
+	return route->mask < 0xfffffffeu && address == (route->address | ~route->mask);
+}
+
+static uint32_t *chain_of(struct destinations *table, uint32_t ip, uint32_t mtu)
+{
+	return &table->heads[((ip * 0x9e3779b1u) >> 8 ^ mtu) & table->head_mask];
+}
+
+uint16_t destination_find(struct destinations *table, uint32_t hop_ip, uint32_t mtu)
+{
+	for (uint32_t i = *chain_of(table, hop_ip, mtu); i; i = table->entries[i].next)
+		if (table->entries[i].ip == hop_ip && table->entries[i].mtu == mtu)
+			return (uint16_t)i;
+	return DESTINATION_NONE;
+}
+
+static uint16_t add(struct destinations *table, uint32_t ip, uint32_t mtu)
+{
+	uint32_t *chain = chain_of(table, ip, mtu);
+	struct destination *entry;
+
+	if (table->used >= table->capacity)
+		return DESTINATION_NONE;
+	entry = &table->entries[table->used];
+	*entry = (struct destination){
+		.ip = ip,
+		.mtu = (uint16_t)mtu,
+		.hop = (uint16_t)table->used,
+		.waiting = UINT32_MAX,
+		.state = NEIGHBOUR_FREE,
+		.next = *chain,
+	};
+	*chain = table->used;
+	return (uint16_t)table->used++;
+}
+
+static uint16_t find_or_add(struct destinations *table, uint32_t ip, uint32_t mtu)
+{
+	uint16_t index = destination_find(table, ip, mtu);
+
+	return index ? index : add(table, ip, mtu);
+}
+
+uint16_t destination_for(struct destinations *table, uint32_t address, uint32_t mtu)
+{
+	uint32_t hop = route_next_hop(&table->route, address);
+	uint16_t base, index;
+
+	if (hop == 0 || hop == table->route.address || route_is_broadcast(&table->route, hop))
+		return DESTINATION_NONE;
+	base = find_or_add(table, hop, table->route.mtu);
+	if (mtu == 0 || mtu >= table->route.mtu || !base)
+		return base;
+	index = find_or_add(table, hop, mtu);
+	if (index)
+		table->entries[index].hop = base;
+	return index;
+}

@@ -1,0 +1,80 @@
+/* destination.h - where packets go: next hop, link address and path MTU, by 16-bit index.
+ *
+ * A connection keeps an index. Entries with the same next hop share its neighbour state through
+ * the entry of the next hop itself (`hop`). Entry 0 is never used.
+ * Owns: at most 65535 entries. Neighbours are learned and asked for by ARP (RFC 826), at most once a
+ * second each (RFC 1122 2.3.2.1), and confirmed again when they were silent for 30 s. */
+#ifndef C10M_NET_DESTINATION_H
+#define C10M_NET_DESTINATION_H
+
+#include "base/check.h"
+#include "obs/counters.h"
+#include "wire/ethernet.h"
+
+#define DESTINATION_NONE   0
+#define NEIGHBOUR_TRIES    3
+#define NEIGHBOUR_RETRY_MS 1000u
+#define NEIGHBOUR_FRESH_MS 30000u
+#define PATH_MTU_MIN       552u /* below, an ICMP lie is likelier than such a link */
+
+enum neighbour_state {
+	NEIGHBOUR_FREE,
+	NEIGHBOUR_INCOMPLETE, /* asked for, no answer yet */
+	NEIGHBOUR_REACHABLE,
+	NEIGHBOUR_PERMANENT,
+};
+
+struct destination {
+	uint32_t ip;            /* next hop; with mtu the entry's name */
+	uint32_t asked_tick;
+	uint32_t confirmed_tick;
+	uint32_t waiting;       /* connections that wait for the link address: list by ready_next */
+	uint16_t mtu;
+	uint16_t hop;           /* entry that holds the neighbour state (itself, unless a smaller MTU) */
+	uint8_t state, tries;
+	struct eth_address mac;
+	uint8_t pad[2];
+	uint32_t next;          /* hash chain, also of free entries */
+};
+
+_Static_assert(sizeof(struct destination) == 36, "bytes of a destination");
+
+struct route {
+	uint32_t address, mask, gateway;
+	uint32_t mtu;
+	struct eth_address mac;
+};
+
+struct destinations {
+	struct destination *entries;
+	uint32_t *heads;
+	uint32_t head_mask, capacity, used;
+	uint32_t probing;      /* entries that are INCOMPLETE */
+	struct route route;
+};
+
+size_t destinations_bytes(uint32_t capacity);
+void destinations_init(struct destinations *table, void *memory, uint32_t capacity, const struct route *route);
+
+/* The next hop for an address; 0 when there is no route. */
+uint32_t route_next_hop(const struct route *route, uint32_t address);
+bool route_is_broadcast(const struct route *route, uint32_t address);
+
+/* The entry for an address at the interface's own MTU (or `mtu` when smaller); DESTINATION_NONE when the table is full or
+ * there is no route. */
+uint16_t destination_for(struct destinations *table, uint32_t address, uint32_t mtu);
+/* The entry of a next hop if there is one. */
+uint16_t destination_find(struct destinations *table, uint32_t hop_ip, uint32_t mtu);
+
+static inline struct destination *destination_at(const struct destinations *table, uint16_t index)
+{
+	CHECK(index < table->capacity);
+	return &table->entries[index];
+}
+
+static inline struct destination *destination_hop(const struct destinations *table, uint16_t index)
+{
+	return destination_at(table, destination_at(table, index)->hop);
+}
+
+#endif

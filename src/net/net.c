@@ -1,0 +1,289 @@
+/* net.c - replies without a connection, ARP, ping.
+ * In: frames that the stack's stages hand over.  Out: frames in the ring of replies.
+ * Owns: the ring, the rate limit, neighbour states in the destination table. */
+#include "net/net.h"
+
+#include <string.h>
+
+#include "wire/arp.h"
+
+size_t net_bytes(uint32_t destination_capacity)
+{
+	return REPLIES * sizeof(struct reply) +
+	       ALIGN_UP(destinations_bytes(destination_capacity), (size_t)CACHE_LINE);
+}
+
+void net_init(struct net *net, void *memory, uint32_t destination_capacity, const struct route *route)
+{
+	net->replies = memory;
+	net->rate_tokens = REPLY_RATE_BURST;
+	net->rate_tick = net->now_tick;
+	destinations_init(&net->destinations, (uint8_t *)memory + REPLIES * sizeof(struct reply),
+			  destination_capacity, route);
+}
+
+static struct reply *reply_add(struct net *net, uint32_t bytes)
+{
+	struct reply *reply;
+
+	if (net->reply_count == REPLIES) {
+		net->counters->drops[DROP_REPLY_QUEUE_FULL]++;
+		return NULL;
+	}
+	reply = &net->replies[(net->reply_first + net->reply_count++) % REPLIES];
+	reply->chunk = CHUNK_NONE;
+	reply->bytes = bytes;
+	return reply;
+}
+
+uint8_t *net_reply(struct net *net, uint32_t bytes)
+{
+	struct reply *reply;
+
+	CHECK(bytes <= REPLY_INLINE);
+	reply = reply_add(net, bytes);
+	return reply ? reply->data : NULL;
+}
+
+bool net_reply_allowed(struct net *net)
+{
+	uint32_t elapsed = net->now_tick - net->rate_tick;
+
+	if (elapsed) {
+		uint64_t tokens = net->rate_tokens + (uint64_t)elapsed * REPLY_RATE / TICKS_PER_SECOND;
+
+		net->rate_tokens = tokens > REPLY_RATE_BURST ? REPLY_RATE_BURST : (uint32_t)tokens;
+		net->rate_tick = net->now_tick;
+	}
+	if (net->rate_tokens == 0)
+		return false;
+	net->rate_tokens--;
+	return true;
+}
+
+uint32_t net_replies_take(struct net *net, struct packet *packets, uint32_t max)
+{
+	uint32_t count = 0;
+
+	for (; count < max && net->reply_count; count++) {
+		struct reply *reply = &net->replies[net->reply_first];
+		const uint8_t *from = reply->data;
+
+		if (reply->chunk != CHUNK_NONE)
+			from = chunk_at(net->chunks, reply->chunk)->data;
+		if (reply->bytes <= packets[count].room) {
+			memcpy(packets[count].data, from, reply->bytes);
+			packets[count].bytes = reply->bytes;
+		}
+		if (reply->chunk != CHUNK_NONE)
+			chunk_give(net->chunks, reply->chunk);
+		net->reply_first = (net->reply_first + 1) % REPLIES;
+		net->reply_count--;
+		if (unlikely(reply->bytes > packets[count].room)) {
+			net->counters->drops[DROP_PORT_FRAME]++;
+			count--;
+		}
+	}
+	return count;
+}
+
+void net_emit_headers(struct net *net, uint8_t *frame, const struct eth_address *to, uint32_t source,
+		      uint32_t destination, uint8_t protocol, uint32_t ip_bytes)
+{
+	struct eth_header eth = {*to, net->destinations.route.mac, ETH_TYPE_IPV4};
+	struct ipv4_header ip = {
+		.source = source,
+		.destination = destination,
+		.total_bytes = (uint16_t)ip_bytes,
+		.flags = IPV4_DF,
+		.ttl = 64,
+		.protocol = protocol,
+	};
+
+	eth_emit(frame, &eth);
+	ipv4_emit(frame + ETH_HEADER_BYTES, &ip); /* atomic: an ID of 0 (RFC 6864 section 4.1) */
+}
+
+static void arp_send(struct net *net, uint16_t operation, const struct eth_address *to, uint32_t target_ip)
+{
+	const struct route *route = &net->destinations.route;
+	struct eth_header eth = {*to, route->mac, ETH_TYPE_ARP};
+	struct arp_packet arp = {
+		.operation = operation,
+		.sender = route->mac,
+		.sender_ip = route->address,
+		.target_ip = target_ip,
+	};
+	uint8_t *frame = net_reply(net, ETH_HEADER_BYTES + ARP_BYTES);
+
+	if (!frame)
+		return;
+	if (operation == ARP_REPLY)
+		arp.target = *to;
+	eth_emit(frame, &eth);
+	arp_emit(frame + ETH_HEADER_BYTES, &arp);
+	if (operation == ARP_REQUEST)
+		net->counters->arp_requests_out++;
+	else
+		net->counters->arp_replies_out++;
+}
+
+void net_set_neighbour(struct net *net, uint32_t ip, const struct eth_address *mac, bool permanent)
+{
+	struct destinations *table = &net->destinations;
+	uint16_t index = destination_find(table, ip, table->route.mtu);
+	struct destination *entry;
+	uint32_t waiting;
+
+	if (!index)
+		index = destination_for(table, ip, 0);
+	if (!index)
+		return;
+	entry = destination_hop(table, index);
+	if (entry->ip != ip || (entry->state == NEIGHBOUR_PERMANENT && !permanent))
+		return;
+	if (entry->state == NEIGHBOUR_INCOMPLETE)
+		table->probing--;
+	entry->mac = *mac;
+	entry->state = permanent ? NEIGHBOUR_PERMANENT : NEIGHBOUR_REACHABLE;
+	entry->tries = 0;
+	entry->confirmed_tick = net->now_tick;
+	waiting = entry->waiting;
+	entry->waiting = UINT32_MAX;
+	if (waiting != UINT32_MAX)
+		net->resolved(net->context, waiting, true);
+}
+
+enum drop_reason net_arp_input(struct net *net, const uint8_t *frame, size_t bytes)
+{
+	const struct route *route = &net->destinations.route;
+	struct arp_packet arp;
+	enum drop_reason reason = arp_parse(frame + ETH_HEADER_BYTES, bytes - ETH_HEADER_BYTES, &arp);
+	bool for_us, known;
+
+	if (reason)
+		return reason;
+	for_us = arp.target_ip == route->address;
+	known = destination_find(&net->destinations, arp.sender_ip, route->mtu) != DESTINATION_NONE;
+	/* RFC 826: refresh what is known, learn from what is addressed to us. */
+	if (arp.sender_ip != route->address && ipv4_is_unicast(arp.sender_ip) &&
+	    route_next_hop(route, arp.sender_ip) == arp.sender_ip && (for_us || known))
+		net_set_neighbour(net, arp.sender_ip, &arp.sender, false);
+	if (!for_us)
+		return DROP_ARP_NOT_OURS;
+	if (arp.operation == ARP_REPLY)
+		net->counters->arp_replies_in++;
+	else
+		arp_send(net, ARP_REPLY, &arp.sender, arp.sender_ip);
+	return DROP_NONE;
+}
+
+static void ask(struct net *net, struct destination *entry, bool unicast)
+{
+	entry->asked_tick = net->now_tick;
+	entry->tries++;
+	arp_send(net, ARP_REQUEST, unicast ? &entry->mac : &eth_broadcast, entry->ip);
+	if (tick_before(net->now_tick + NEIGHBOUR_RETRY_MS, net->probe_tick) || net->destinations.probing <= 1)
+		net->probe_tick = net->now_tick + NEIGHBOUR_RETRY_MS;
+}
+
+bool net_resolve(struct net *net, uint16_t destination)
+{
+	struct destination *entry = destination_hop(&net->destinations, destination);
+
+	if (likely(entry->state == NEIGHBOUR_PERMANENT))
+		return true;
+	if (entry->state == NEIGHBOUR_REACHABLE) {
+		if (unlikely(net->now_tick - entry->confirmed_tick > NEIGHBOUR_FRESH_MS) &&
+		    (entry->tries == 0 || net->now_tick - entry->asked_tick >= NEIGHBOUR_RETRY_MS)) {
+			if (entry->tries < NEIGHBOUR_TRIES) {
+				ask(net, entry, true);
+				return true;
+			}
+			entry->state = NEIGHBOUR_FREE; /* silent: start over by broadcast */
+		} else {
+			return true;
+		}
+	}
+	if (entry->state == NEIGHBOUR_FREE) {
+		entry->state = NEIGHBOUR_INCOMPLETE;
+		entry->tries = 0;
+		net->destinations.probing++;
+		ask(net, entry, false);
+	}
+	return false;
+}
+
+void net_confirm(struct net *net, uint16_t destination)
+{
+	struct destination *entry = destination_hop(&net->destinations, destination);
+
+	entry->confirmed_tick = net->now_tick;
+	if (entry->state == NEIGHBOUR_REACHABLE)
+		entry->tries = 0;
+}
+
+void net_tick(struct net *net)
+{
+	struct destinations *table = &net->destinations;
+
+	net->probe_tick = net->now_tick + NEIGHBOUR_RETRY_MS;
+	for (uint32_t i = 1; i < table->used && table->probing; i++) {
+		struct destination *entry = &table->entries[i];
+		uint32_t waiting = entry->waiting;
+
+		if (entry->state != NEIGHBOUR_INCOMPLETE ||
+		    !tick_reached(entry->asked_tick + NEIGHBOUR_RETRY_MS, net->now_tick))
+			continue;
+		if (entry->tries < NEIGHBOUR_TRIES) {
+			ask(net, entry, false);
+			continue;
+		}
+		entry->state = NEIGHBOUR_FREE;
+		entry->tries = 0;
+		entry->waiting = UINT32_MAX;
+		table->probing--;
+		net->counters->neighbour_timeouts++;
+		if (waiting != UINT32_MAX)
+			net->resolved(net->context, waiting, false);
+	}
+}
+
+enum drop_reason net_echo_reply(struct net *net, const uint8_t *frame, const struct ipv4_header *ip,
+				const struct icmp_message *message)
+{
+	uint32_t ip_bytes = IPV4_HEADER_BYTES + ICMP_HEADER_BYTES + message->body_bytes;
+	uint32_t bytes = ETH_HEADER_BYTES + ip_bytes;
+	struct eth_header eth;
+	struct reply *reply;
+	uint32_t chunk = CHUNK_NONE;
+	uint8_t *at;
+
+	if (ip_bytes > net->destinations.route.mtu)
+		return DROP_PORT_FRAME;
+	if (!net_reply_allowed(net))
+		return DROP_ICMP_RATE;
+	if (bytes > REPLY_INLINE) {
+		chunk = chunk_take(net->chunks, bytes);
+		if (chunk == CHUNK_NONE || chunk_capacity(chunk) < bytes) {
+			if (chunk != CHUNK_NONE)
+				chunk_give(net->chunks, chunk);
+			return DROP_NO_CHUNK;
+		}
+	}
+	reply = reply_add(net, bytes);
+	if (!reply) {
+		if (chunk != CHUNK_NONE)
+			chunk_give(net->chunks, chunk);
+		return DROP_NONE; /* counted by reply_add */
+	}
+	reply->chunk = chunk;
+	at = chunk == CHUNK_NONE ? reply->data : chunk_at(net->chunks, chunk)->data;
+	eth_parse(frame, ETH_HEADER_BYTES, &eth);
+	net_emit_headers(net, at, &eth.source, net->destinations.route.address, ip->source, IP_PROTOCOL_ICMP,
+			 ip_bytes);
+	icmp_emit(at + ETH_HEADER_BYTES + IPV4_HEADER_BYTES, ICMP_ECHO_REPLY, 0, message->rest, message->body,
+		  message->body_bytes);
+	net->counters->icmp_echo_replies++;
+	return DROP_NONE;
+}

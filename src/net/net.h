@@ -1,0 +1,72 @@
+/* net.h - what stands below TCP on one core: neighbours, and replies that belong to no connection.
+ *
+ * A reply (ARP, ICMP, a reset, a SYN-ACK) is built whole when its cause arrives and waits in
+ * a bounded ring until the port has room. */
+#ifndef C10M_NET_NET_H
+#define C10M_NET_NET_H
+
+#include "mem/chunk.h"
+#include "mem/packet.h"
+#include "base/ticks.h"
+#include "net/destination.h"
+#include "wire/icmp.h"
+#include "wire/ipv4.h"
+
+#define REPLIES           1024u
+#define REPLY_INLINE      116
+#define REPLY_RATE_BURST  1000u  /* resets and ICMP at once ... */
+#define REPLY_RATE        10000u /* ... and a second */
+
+struct reply {
+	uint32_t chunk; /* CHUNK_NONE: the frame is in data */
+	uint32_t bytes;
+	uint8_t data[REPLY_INLINE];
+	uint32_t pad;
+};
+
+_Static_assert(sizeof(struct reply) == 128, "two cache lines");
+
+struct net {
+	struct counters *counters;
+	struct chunk_pool *chunks;
+	struct destinations destinations;
+	struct reply *replies;
+	uint32_t reply_first, reply_count;
+	uint32_t now_tick;
+	uint32_t rate_tick, rate_tokens;
+	uint32_t probe_tick;        /* neighbours are looked at again */
+	uint16_t ip_id;
+	/* Called when a neighbour's link address became known, or it stays silent. */
+	void (*resolved)(void *context, uint32_t waiting, bool reachable);
+	void *context;
+};
+
+size_t net_bytes(uint32_t destination_capacity);
+void net_init(struct net *net, void *memory, uint32_t destination_capacity, const struct route *route);
+
+/* Room for a frame of at most REPLY_INLINE bytes; NULL and a counted drop when the ring is full. */
+uint8_t *net_reply(struct net *net, uint32_t bytes);
+/* A token for a reply that an attacker could make us send: false, not counted, when the rate is used up. */
+bool net_reply_allowed(struct net *net);
+/* Moves waiting replies into frames; returns how many. */
+uint32_t net_replies_take(struct net *net, struct packet *packets, uint32_t max);
+
+enum drop_reason net_arp_input(struct net *net, const uint8_t *frame, size_t bytes);
+/* Answers a ping; everything else is for the caller. */
+enum drop_reason net_echo_reply(struct net *net, const uint8_t *frame, const struct ipv4_header *ip,
+				const struct icmp_message *message);
+
+/* Whether the link address of a destination is known; asks for it (once a second) when it is not, and confirms
+ * it when it is old. */
+bool net_resolve(struct net *net, uint16_t destination);
+/* The peer has made progress: its next hop is alive. */
+void net_confirm(struct net *net, uint16_t destination);
+void net_set_neighbour(struct net *net, uint32_t ip, const struct eth_address *mac, bool permanent);
+/* Asks again, gives up. To be called when net->probe_tick is reached. */
+void net_tick(struct net *net);
+
+/* Ethernet and IPv4 headers of a packet that goes out. */
+void net_emit_headers(struct net *net, uint8_t *frame, const struct eth_address *to, uint32_t source,
+		      uint32_t destination, uint8_t protocol, uint32_t ip_bytes);
+
+#endif

@@ -1,0 +1,222 @@
+/* conn.c - a block's life, the list of those with output, and when each wants to be looked at.
+ * In: everybody in tcp/ and sock/.  Owns: the ready list; near_tick and far_tick of each block. */
+#include "tcp/core.h"
+
+#include <string.h>
+
+#define FAR_TICKS 2000u /* a deadline farther than this is filed apart from the near one */
+
+const struct tuple4 *core_tuple_of(const struct core *core, uint32_t ref)
+{
+	uint32_t index = flow_ref_index(ref);
+
+	switch (flow_ref_kind(ref)) {
+	case FLOW_HALF_OPEN:
+		return &((const struct half_open *)pool_at(&core->half_opens, index))->tuple;
+	case FLOW_TIME_WAIT:
+		return &((const struct time_wait *)pool_at(&core->time_waits, index))->tuple;
+	default:
+		return &tcb_at(core, index)->tuple;
+	}
+}
+
+uint32_t core_find(struct core *core, const struct tuple4 *tuple, uint64_t hash)
+{
+	uint32_t refs[FLOW_CANDIDATES_MAX];
+	uint32_t count = flow_table_candidates(&core->table, hash, refs);
+
+	for (uint32_t i = 0; i < count; i++)
+		if (tuple4_equal(core_tuple_of(core, refs[i]), tuple))
+			return refs[i];
+	return FLOW_NONE;
+}
+
+uint32_t core_isn(const struct core *core, const struct tuple4 *tuple)
+{
+	uint64_t ips = (uint64_t)tuple->local_ip | (uint64_t)tuple->remote_ip << 32;
+	uint64_t ports = (uint64_t)tuple->local_port | (uint64_t)tuple->remote_port << 16;
+	uint64_t f = siphash_words(&core->secrets->isn, &ips, 1, ports | (uint64_t)12 << 56, 2, 4);
+
+	return (uint32_t)f + (uint32_t)(core->now_us >> 2); /* RFC 6528: a tick of 4 us */
+}
+
+uint32_t core_ts_offset(const struct core *core, const struct tuple4 *tuple)
+{
+	uint64_t ips = (uint64_t)tuple->local_ip | (uint64_t)tuple->remote_ip << 32;
+
+	/* One clock for each pair of hosts: RFC 6191 and PAWS of the next incarnation need it. */
+	return (uint32_t)siphash_words(&core->secrets->timestamp, &ips, 1, (uint64_t)8 << 56, 2, 4);
+}
+
+uint32_t core_random_below(struct core *core, uint32_t bound)
+{
+	return (uint32_t)random_below(&core->random, bound);
+}
+
+/* A wheel entry filed for the block's last owner stays accounted for: timers' two top bits live on. */
+uint32_t conn_take(struct core *core, const struct tuple4 *tuple, uint8_t service)
+{
+	uint32_t index = pool_take(&core->blocks);
+	const struct tcp_service *settings = &core->services[service];
+	uint32_t generation, near_tick, far_tick;
+	struct tcb *tcb;
+	uint8_t filed;
+
+	if (index == POOL_NONE)
+		return POOL_NONE;
+	tcb = tcb_at(core, index);
+	generation = tcb->generation + 1;
+	near_tick = tcb->near_tick;
+	far_tick = tcb->far_tick;
+	filed = tcb->timers & (TCB_FILED_NEAR | TCB_FILED_FAR);
+	memset(tcb, 0, core->blocks.stride);
+	tcb->tuple = *tuple;
+	tcb->generation = generation ? generation : 1;
+	tcb->near_tick = near_tick;
+	tcb->far_tick = far_tick;
+	tcb->timers = filed;
+	tcb->service = service;
+	tcb->stack_id = core->stack_id;
+	tcb->snd_head = CHUNK_NONE;
+	tcb->rcv_head = CHUNK_NONE;
+	tcb->rcv_tail = CHUNK_NONE;
+	tcb->ooo_head = CHUNK_NONE;
+	tcb->extension = POOL_NONE;
+	tcb->ready_next = POOL_NONE;
+	tcb->last_rx_tick = core->now_tick;
+	tcb->keepalive_ms = settings->keepalive_ms;
+	tcb->user_timeout_ms = settings->user_timeout_ms;
+	if (settings->nodelay)
+		tcb->options |= TCB_NODELAY;
+	if (settings->keepalive_ms)
+		tcb->options |= TCB_KEEPALIVE;
+	return index;
+}
+
+/* A block on the ready list, or on a neighbour's, stays there as TCB_FREE and is given back when the list comes
+ * to it: no list is searched for an ending connection. */
+void conn_free(struct core *core, uint32_t index)
+{
+	struct tcb *tcb = tcb_at(core, index);
+
+	queues_free(core, tcb);
+	flow_table_remove(&core->table, core_hash(core, &tcb->tuple), flow_ref(FLOW_BLOCK, index));
+	tcb->timers &= TCB_FILED_NEAR | TCB_FILED_FAR;
+	tcb->state = TCB_FREE;
+	tcb->pending &= TCB_READY | TCB_WAITING;
+	if (!tcb->pending)
+		pool_give(&core->blocks, index);
+	core->counters.tcp_closed++;
+}
+
+void conn_end(struct core *core, uint32_t index, enum c10m_close_reason reason)
+{
+	core->events->closed(core, index, reason);
+	conn_free(core, index);
+}
+
+void conn_ready(struct core *core, uint32_t index)
+{
+	struct tcb *tcb = tcb_at(core, index);
+
+	if (tcb->pending & (TCB_READY | TCB_WAITING))
+		return;
+	tcb->pending |= TCB_READY;
+	tcb->ready_next = POOL_NONE;
+	if (core->ready_head == POOL_NONE)
+		core->ready_head = index;
+	else
+		tcb_at(core, core->ready_tail)->ready_next = index;
+	core->ready_tail = index;
+}
+
+void conn_waiters(void *context, uint32_t waiting, bool reachable)
+{
+	struct core *core = context;
+
+	while (waiting != POOL_NONE) {
+		uint32_t index = waiting;
+		struct tcb *tcb = tcb_at(core, index);
+
+		waiting = tcb->ready_next;
+		tcb->pending &= (uint16_t)~TCB_WAITING;
+		if (tcb->state == TCB_FREE)
+			pool_give(&core->blocks, index);
+		else if (reachable)
+			conn_ready(core, index);
+		else if (tcb->state == TCP_SYN_SENT)
+			conn_end(core, index, C10M_CLOSE_UNREACHABLE);
+		else
+			core->counters.drops[DROP_NEIGHBOUR_UNRESOLVED]++; /* the retransmission timer asks again */
+	}
+}
+
+static uint32_t *tick_of(struct tcb *tcb, uint8_t timer)
+{
+	switch (timer) {
+	case TCB_TIMER_RTX:
+		return &tcb->rtx_tick;
+	case TCB_TIMER_DELACK:
+		return &tcb->delack_tick;
+	case TCB_TIMER_KEEP:
+		return &tcb->keep_tick;
+	default:
+		return &tcb->user_tick;
+	}
+}
+
+/* Only notes it: conn_file_timers sees to the wheel, once, when all is said. */
+void conn_set_timer(struct core *core, struct tcb *tcb, uint8_t timer, uint32_t tick)
+{
+	*tick_of(tcb, timer) = tick;
+	tcb->timers |= timer;
+	(void)core;
+}
+
+static bool earliest(const struct tcb *tcb, uint32_t *tick)
+{
+	bool any = false;
+
+	for (uint8_t timer = TCB_TIMER_RTX; timer <= TCB_TIMER_USER; timer = (uint8_t)(timer << 1)) {
+		uint32_t one;
+
+		if (!(tcb->timers & timer))
+			continue;
+		one = *tick_of((struct tcb *)(uintptr_t)tcb, timer);
+		if (!any || tick_before(one, *tick))
+			*tick = one;
+		any = true;
+	}
+	return any;
+}
+
+/* Design idea 10: a deadline that moves later moves nothing; an earlier one files a new entry. A block knows two
+ * of its entries, a near and a far one; a third, overtaken, finds out when it fires. */
+void conn_file_timers(struct core *core, uint32_t index)
+{
+	struct tcb *tcb = tcb_at(core, index);
+	uint32_t tick = 0;
+	bool far;
+
+	if (!earliest(tcb, &tick))
+		return;
+	if ((tcb->timers & TCB_FILED_NEAR) && !tick_before(tick, tcb->near_tick))
+		return;
+	if ((tcb->timers & TCB_FILED_FAR) && !tick_before(tick, tcb->far_tick))
+		return;
+	far = !(tcb->timers & TCB_FILED_FAR) && (int32_t)(tick - core->now_tick) > (int32_t)FAR_TICKS;
+	if (!wheel_file(core->wheel, index, tick)) {
+		if (!core->sweeping)
+			core->counters.timer_sweeps++;
+		core->sweeping = true;
+		core->sweep_next = 0;
+		return;
+	}
+	if (far) {
+		tcb->far_tick = tick;
+		tcb->timers |= TCB_FILED_FAR;
+	} else {
+		tcb->near_tick = tick;
+		tcb->timers |= TCB_FILED_NEAR;
+	}
+}

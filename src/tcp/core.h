@@ -1,0 +1,201 @@
+/* core.h - what one core's TCP works on. Every function of tcp/ and sock/ gets it first.
+ *
+ * Input stages return what happened (struct tcp_result); only timers, which start by themselves, call upwards
+ * through `events`. */
+#ifndef C10M_TCP_CORE_H
+#define C10M_TCP_CORE_H
+
+#include "base/random.h"
+#include "base/seq.h"
+#include "base/ticks.h"
+#include "c10m/c10m.h"
+#include "flow/ports.h"
+#include "flow/table.h"
+#include "mem/arena.h"
+#include "net/net.h"
+#include "tcp/tcb.h"
+#include "timer/wheel.h"
+#include "wire/tcp.h"
+
+#define HALF_OPEN_TRIES 6
+#define OOO_CHUNKS_MAX  128
+#define SERVICES_MAX    16
+
+struct core;
+
+struct core_events {
+	void (*closed)(struct core *core, uint32_t index, enum c10m_close_reason reason);
+	void (*timer)(struct core *core, uint32_t index);
+};
+
+struct index_list {
+	uint32_t oldest, newest;
+};
+
+/* A service's settings, defaults filled in. */
+struct tcp_service {
+	uint32_t receive_bytes, send_bytes, keepalive_ms, user_timeout_ms;
+	uint16_t port;
+	bool nodelay;
+};
+
+struct core_settings {
+	uint32_t initial_window_segments, delayed_ack_ms, rto_min_us, rto_initial_us, time_wait_ms, fin_wait2_ms;
+	bool no_timestamps, no_window_scale, always_cookies, tx_checksum;
+};
+
+struct core {
+	struct counters counters;
+	struct net net;
+	struct pool blocks, half_opens, time_waits, extensions;
+	struct chunk_pool chunks;
+	struct flow_table table;
+	struct wheel *wheel;
+	struct ports ports;
+	struct random random;
+	const struct arena_secrets *secrets;
+	const struct core_events *events;
+	uint64_t now_us;
+	uint32_t now_tick;
+	uint32_t ready_head, ready_tail;
+	struct index_list half_open_lists[HALF_OPEN_TRIES];
+	struct index_list time_wait_list;
+	struct core_settings settings;
+	struct tcp_service services[SERVICES_MAX];
+	uint32_t service_count;
+	uint8_t stack_id, wscale;
+	bool sweeping, stopping;
+	uint32_t sweep_next;
+	uint32_t challenge_tick, challenge_tokens;
+	uint32_t busy_index;      /* the block whose callback runs: it is freed when that returns */
+	uint8_t listeners[65536]; /* service + 1 of a port; 0: nobody */
+};
+
+/* What a segment meant for the application. */
+#define TCP_EVENT_OPEN     0x01u
+#define TCP_EVENT_DATA     0x02u /* data, bytes: in order, not yet taken */
+#define TCP_EVENT_WRITABLE 0x04u
+#define TCP_EVENT_CLOSED   0x08u /* reason */
+
+struct tcp_result {
+	uint32_t events;
+	enum c10m_close_reason reason;
+	uint32_t index; /* the block */
+	const uint8_t *data;
+	uint32_t bytes;
+	bool fin;       /* a FIN follows the data */
+};
+
+PURE_INLINE struct tcb *tcb_at(const struct core *core, uint32_t index)
+{
+	return pool_at(&core->blocks, index);
+}
+
+PURE_INLINE uint32_t tcb_index(const struct core *core, const struct tcb *tcb)
+{
+	return (uint32_t)((size_t)((const uint8_t *)tcb - core->blocks.objects) / core->blocks.stride);
+}
+
+PURE_INLINE uint64_t core_hash(const struct core *core, const struct tuple4 *tuple)
+{
+	return tuple4_hash(&core->secrets->flow, tuple);
+}
+
+/* --- conn.c: blocks, the ready list, deadlines */
+uint32_t core_find(struct core *core, const struct tuple4 *tuple, uint64_t hash); /* reference or FLOW_NONE */
+const struct tuple4 *core_tuple_of(const struct core *core, uint32_t ref);
+uint32_t conn_take(struct core *core, const struct tuple4 *tuple, uint8_t service);
+void conn_free(struct core *core, uint32_t index);
+void conn_ready(struct core *core, uint32_t index);
+void conn_set_timer(struct core *core, struct tcb *tcb, uint8_t timer, uint32_t tick);
+void conn_file_timers(struct core *core, uint32_t index);
+/* Ends a connection: tells the application, frees the block. */
+void conn_end(struct core *core, uint32_t index, enum c10m_close_reason reason);
+void conn_waiters(void *context, uint32_t waiting, bool reachable);
+uint32_t core_isn(const struct core *core, const struct tuple4 *tuple);
+uint32_t core_ts_offset(const struct core *core, const struct tuple4 *tuple);
+uint32_t core_random_below(struct core *core, uint32_t bound);
+
+PURE_INLINE uint32_t tcp_clock(const struct core *core, uint32_t ts_offset)
+{
+	return core->now_tick + ts_offset;
+}
+
+PURE_INLINE uint32_t tcb_snd_max(const struct tcb *tcb)
+{
+	return tcb->options & TCB_BACKED ? seq_max(tcb->recover, tcb->snd_nxt) : tcb->snd_nxt;
+}
+
+/* --- queues.c: what was sent and what was received */
+uint32_t sendq_add(struct core *core, struct tcb *tcb, const uint8_t *data, uint32_t bytes); /* accepted */
+void sendq_drop(struct core *core, struct tcb *tcb, uint32_t bytes); /* acknowledged */
+/* Copies bytes at an offset from snd_una and returns their checksum. */
+uint32_t sendq_copy(struct core *core, struct tcb *tcb, uint32_t offset, uint8_t *to, uint32_t bytes);
+void queues_free(struct core *core, struct tcb *tcb);
+uint32_t recvq_add(struct core *core, struct tcb *tcb, const uint8_t *data, uint32_t bytes);
+const uint8_t *recvq_head(struct core *core, const struct tcb *tcb, uint32_t *bytes);
+void recvq_consume(struct core *core, struct tcb *tcb, uint32_t bytes);
+enum drop_reason ooo_add(struct core *core, struct tcb *tcb, uint32_t seq, const uint8_t *data, uint32_t bytes);
+/* Moves what has become in order to the receive queue and advances rcv_nxt. */
+void ooo_drain(struct core *core, struct tcb *tcb);
+uint32_t tcp_receive_room(const struct core *core, const struct tcb *tcb);
+
+/* --- segment.c: segments that belong to no block */
+void tcp_send_reset(struct core *core, const uint8_t *frame, const struct tuple4 *tuple,
+		    const struct tcp_segment *segment);
+void tcp_reply(struct core *core, const struct eth_address *to, const struct tuple4 *tuple,
+	       struct tcp_segment *segment);
+
+/* --- listen.c: passive opens */
+enum drop_reason tcp_listen_input(struct core *core, const uint8_t *frame, const struct tuple4 *tuple,
+				  uint64_t hash, const struct tcp_segment *segment, struct tcp_result *result);
+/* index: of the half-open entry. CONTINUE (DROP_NONE with result->index set) lets the block take the segment. */
+enum drop_reason tcp_half_open_input(struct core *core, const uint8_t *frame, uint32_t index, uint64_t hash,
+				     const struct tcp_segment *segment, struct tcp_result *result);
+void half_open_expire(struct core *core);
+bool half_open_deadline(const struct core *core, uint32_t *tick);
+void half_open_free(struct core *core, uint32_t index);
+
+/* --- time_wait.c */
+void time_wait_enter(struct core *core, const struct tcb *tcb);
+/* True when the segment is a SYN that may start a new connection: the entry is gone. */
+bool tcp_time_wait_input(struct core *core, const uint8_t *frame, uint32_t index,
+			 const struct tcp_segment *segment, enum drop_reason *reason);
+void time_wait_expire(struct core *core);
+bool time_wait_deadline(const struct core *core, uint32_t *tick);
+
+/* --- input.c: segments for a block */
+enum drop_reason tcp_input(struct core *core, struct tcb *tcb, const struct tcp_segment *segment,
+			   struct tcp_result *result);
+/* `taken` bytes of result->data were kept or consumed: acknowledges them, and the FIN behind them. */
+void tcp_taken(struct core *core, struct tcb *tcb, const struct tcp_result *result, uint32_t taken);
+/* The states after a FIN of the peer. */
+void tcp_fin_received(struct core *core, struct tcb *tcb);
+/* Whether nothing more can happen: both FINs done and everything delivered. */
+bool tcp_finished(const struct tcb *tcb);
+/* ICMP errors that quote one of our segments. */
+enum drop_reason tcp_icmp_error(struct core *core, const struct icmp_message *message,
+				const struct icmp_quote *quote);
+
+/* --- output.c */
+/* Fills at most max frames; *blocked: the neighbour is not known, the connection waits. */
+uint32_t tcp_output(struct core *core, uint32_t index, struct packet *packets, uint32_t max);
+bool tcp_wants_output(const struct core *core, const struct tcb *tcb);
+void tcp_window_update(struct core *core, struct tcb *tcb); /* after the application consumed */
+void tcp_abort_segment(struct core *core, const struct tcb *tcb);
+
+/* --- timers.c */
+void tcp_timers_run(struct core *core, uint32_t index);
+void tcp_arm_rtx(struct core *core, struct tcb *tcb);
+void tcp_arm_keepalive(struct core *core, struct tcb *tcb);
+void tcp_rtt_sample(struct core *core, struct tcb *tcb, uint32_t rtt_us);
+uint32_t tcp_rto_us(const struct core *core, const struct tcb *tcb);
+
+/* --- open.c: active opens and what both sides share */
+void tcp_open_setup(struct core *core, struct tcb *tcb, uint32_t iss, uint32_t irs);
+void tcp_learn_syn_options(struct core *core, struct tcb *tcb, const struct tcp_segment *segment);
+uint32_t tcp_mss_for(const struct core *core, uint32_t mtu); /* MSS to announce */
+void tcp_set_mss(struct core *core, struct tcb *tcb, uint32_t peer_mss);
+int tcp_connect(struct core *core, const struct tuple4 *tuple, uint8_t service, uint32_t *index);
+
+#endif

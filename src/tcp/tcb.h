@@ -1,0 +1,155 @@
+/* tcb.h - one connection's block: [TCB | socket | application state].
+ *
+ * Byte budget: 192 bytes of ours in three cache lines, then the application's.
+ *   line 0  what every segment reads: identity, sequence numbers, windows      64
+ *   line 1  what sending and timers need: queue, deadlines, RTT, cwnd          64
+ *   line 2  receive queue, cold facts (36), algorithm state (20), reserve (8)  64
+ * What attaches only while it holds something: data chunks (queues), and one
+ * tcp_extension (64 bytes) while more than one chunk is queued or loss is being
+ * repaired: cursors, recovery point, room for RACK, TLP, PRR and pacing.
+ * Without an extension the queue is walked from its head instead. */
+#ifndef C10M_TCP_TCB_H
+#define C10M_TCP_TCB_H
+
+#include "flow/tuple.h"
+#include "mem/chunk.h"
+
+/* RFC 9293 section 3.3.2. LISTEN and TIME_WAIT have no block: a service number, a
+ * compact entry. TCB_FREE marks a block that is not in use. */
+enum tcp_state {
+	TCB_FREE,
+	TCP_SYN_SENT,
+	TCP_SYN_RECEIVED, /* simultaneous open only; passive opens are compact entries */
+	TCP_ESTABLISHED,
+	TCP_FIN_WAIT_1,
+	TCP_FIN_WAIT_2,
+	TCP_CLOSE_WAIT,
+	TCP_CLOSING,
+	TCP_LAST_ACK,
+	TCP_TIME_WAIT, /* only until the application has consumed the rest */
+	TCP_CLOSED,    /* likewise after LAST_ACK */
+};
+
+/* tcb.options */
+#define TCB_TIMESTAMPS  0x0001u
+#define TCB_SACK        0x0002u
+#define TCB_NODELAY     0x0004u
+#define TCB_KEEPALIVE   0x0008u
+#define TCB_ECN         0x0010u /* its place */
+#define TCB_ACTIVE_OPEN 0x0020u
+#define TCB_WSCALE      0x0040u
+#define TCB_BACKED      0x0080u /* snd_nxt was pulled back after a timeout; recover is the highest sent */
+
+/* tcb.pending */
+#define TCB_READY       0x0001u /* stands on the ready list */
+#define TCB_WAITING     0x0002u /* waits for its neighbour */
+#define TCB_ACK_NOW     0x0004u
+#define TCB_FIN_QUEUED  0x0008u /* the application has closed its direction */
+#define TCB_FIN_SENT    0x0010u
+#define TCB_FIN_HELD    0x0020u /* a FIN arrived behind a hole: fin_seq */
+#define TCB_FIN_TAKEN   0x0040u /* rcv_nxt covers the peer's FIN */
+#define TCB_EOF_TOLD    0x0080u /* on_eof was called */
+#define TCB_NO_READER   0x0100u /* c10m_close: nothing more is delivered */
+#define TCB_WANTS_ROOM  0x0200u /* c10m_send took less: on_writable is owed */
+#define TCB_RECOVERY    0x0400u /* fast recovery until snd_una reaches the recovery point */
+#define TCB_RTX         0x0800u /* the first segment is to be sent again */
+#define TCB_RESUME      0x1000u /* unread data is to be offered again */
+#define TCB_PROBE       0x2000u /* a zero-window or keepalive probe is to be sent */
+#define TCB_RTT_TIMING  0x4000u /* rtt_seq, rtt_start_us are valid */
+#define TCB_ABORTING    0x8000u /* ended inside a callback: freed when it returns */
+
+/* tcb.timers: which deadlines are set */
+#define TCB_TIMER_RTX     0x01u /* retransmission, or persist when the window is closed */
+#define TCB_TIMER_DELACK  0x02u
+#define TCB_TIMER_KEEP    0x04u /* keepalive; FIN_WAIT_2 */
+#define TCB_TIMER_USER    0x08u
+#define TCB_TIMER_PERSIST 0x10u /* TIMER_RTX means persist */
+#define TCB_FILED_NEAR    0x20u /* a wheel entry stands at tick near_tick */
+#define TCB_FILED_FAR     0x40u /* a wheel entry stands at tick far_tick */
+
+struct tcb {
+	/* line 0 */
+	struct tuple4 tuple;
+	uint32_t generation;
+	uint8_t state, service, stack_id;
+	uint8_t timers;
+	uint32_t rcv_nxt, rcv_adv; /* rcv_adv: right edge that we advertised; RCV.WND is the difference */
+	uint32_t snd_una, snd_nxt, snd_wnd, snd_wl1;
+	uint32_t ts_recent, last_ack_sent;
+	uint16_t mss; /* payload bytes of a full segment, options taken off */
+	uint16_t destination;
+	uint16_t options, pending;
+	uint8_t wscales; /* ours to apply on send windows << 4 | theirs */
+	uint8_t duplicate_acks;
+	uint8_t acks_owed;  /* acknowledgements that must not be merged */
+	uint8_t full_segments; /* received since the last acknowledgement */
+	/* line 1 */
+	uint32_t snd_head;   /* chunks from snd_una on */
+	uint32_t snd_bytes;  /* queued, from snd_una on, FIN and SYN not counted */
+	uint32_t ready_next;
+	uint32_t rtx_tick, delack_tick, keep_tick, user_tick;
+	uint32_t near_tick, far_tick;
+	uint32_t srtt_us, rttvar_us;
+	uint32_t cwnd, ssthresh;
+	uint32_t rtt_start_us, rtt_seq;
+	uint32_t extension;  /* POOL_NONE: none */
+	/* line 2 */
+	uint32_t rcv_head, rcv_tail, rcv_bytes; /* in order, not consumed yet */
+	uint32_t ooo_head;                      /* out of order, by sequence number */
+	uint32_t max_snd_wnd, ts_offset, last_rx_tick, fin_seq;
+	uint32_t unacked_tick;    /* since when nothing was acknowledged */
+	uint32_t keepalive_ms;
+	uint32_t user_timeout_ms;
+	uint8_t backoff, keep_probes, ooo_count, close_reason;
+	uint32_t recover;
+	uint32_t min_rtt_us;     /* room for RACK */
+	uint32_t algorithm[2];   /* the congestion control's own; CUBIC keeps the rest in the extension */
+};
+
+_Static_assert(sizeof(struct tcb) == 192, "the block's published budget");
+_Static_assert(offsetof(struct tcb, snd_head) == 64 && offsetof(struct tcb, rcv_head) == 128, "three lines");
+
+/* Attached while it holds something. */
+struct tcp_extension {
+	uint32_t snd_tail;               /* last chunk of the send queue */
+	uint32_t cursor_chunk, cursor_seq; /* chunk that holds cursor_seq at its start */
+	uint32_t owner;                  /* block index */
+	uint32_t rack[6];                /* room: RACK.xmit_ts, end_seq, rtt, reo_wnd, fack, TLP.end_seq */
+	uint32_t prr[3];                 /* room: prr_delivered, prr_out, RecoverFS */
+	uint32_t pacing[2];              /* room: rate, next release */
+	uint32_t reserve;
+};
+
+_Static_assert(sizeof(struct tcp_extension) == 64, "one cache line");
+
+/* A connection in SYN_RECEIVED that a peer opened: 64 bytes. */
+struct half_open {
+	struct tuple4 tuple;
+	uint32_t iss, irs;
+	uint32_t ts_recent, ts_offset;
+	uint32_t due_tick;
+	uint32_t older, newer; /* its list: all that were sent the same number of times */
+	uint32_t born_us;      /* to time the round trip; low 32 bits */
+	uint16_t mss, window;
+	uint8_t wscale, options, service, tries;
+	uint8_t in_use, pad[3];
+	uint32_t reserve[2];
+};
+
+_Static_assert(sizeof(struct half_open) == 64, "one cache line");
+
+struct time_wait {
+	struct tuple4 tuple;
+	uint32_t snd_nxt, rcv_nxt;
+	uint32_t ts_recent, ts_offset;
+	uint32_t due_tick;
+	uint32_t older, newer;
+	uint16_t window;
+	uint8_t timestamps, in_use;
+};
+
+_Static_assert(sizeof(struct time_wait) == 44, "fits the compact pool's 48 bytes");
+
+#define TIME_WAIT_STRIDE 48
+
+#endif
