@@ -67,6 +67,8 @@ struct core {
 	bool sweeping, stopping;
 	uint32_t sweep_next;
 	uint32_t challenge_tick, challenge_tokens;
+	uint32_t cookie_tick;     /* when the last SYN cookie went out */
+	bool cookies_out;
 	uint32_t busy_index;      /* the block whose callback runs: it is freed when that returns */
 	uint8_t listeners[65536]; /* service + 1 of a port; 0: nobody */
 };
@@ -76,6 +78,7 @@ struct core {
 #define TCP_EVENT_DATA     0x02u /* data, bytes: in order, not yet taken */
 #define TCP_EVENT_WRITABLE 0x04u
 #define TCP_EVENT_CLOSED   0x08u /* reason */
+#define TCP_EVENT_RESET    0x10u /* the segment is to be answered by a reset */
 
 struct tcp_result {
 	uint32_t events;

@@ -1,0 +1,527 @@
+/* input.c - a segment for a block, in the order of RFC 9293 section 3.10.7.4.
+ * In: stack/ finds the block.  Out: a drop reason, or what the application must be told (tcp_result).
+ * The caller offers the data and comes back through tcp_taken. */
+#include "tcp/core.h"
+
+#include "base/plant.h"
+#include "tcp/congestion.h"
+
+#define CHALLENGES_PER_SECOND 1000u
+
+static void acknowledge_at_once(struct core *core, struct tcb *tcb)
+{
+	tcb->pending |= TCB_ACK_NOW;
+	if (tcb->acks_owed < UINT8_MAX)
+		tcb->acks_owed++;
+	conn_ready(core, tcb_index(core, tcb));
+}
+
+/* RFC 5961 section 7: counted over all connections, and the limit itself is not to be measured from
+ * outside (CVE-2016-5696), so that it is drawn anew each second. */
+static void challenge(struct core *core, struct tcb *tcb)
+{
+	if (core->now_tick - core->challenge_tick >= TICKS_PER_SECOND || core->challenge_tick == 0) {
+		core->challenge_tick = core->now_tick | 1;
+		core->challenge_tokens = CHALLENGES_PER_SECOND / 2 + core_random_below(core, CHALLENGES_PER_SECOND);
+	}
+	if (core->challenge_tokens == 0) {
+		core->counters.drops[DROP_REPLY_RATE]++;
+		return;
+	}
+	core->challenge_tokens--;
+	core->counters.tcp_challenge_acks++;
+	acknowledge_at_once(core, tcb);
+}
+
+static void ended(struct tcp_result *result, enum c10m_close_reason reason)
+{
+	result->events |= TCP_EVENT_CLOSED;
+	result->reason = reason;
+}
+
+static bool in_window(const struct tcb *tcb, const struct tcp_segment *segment)
+{
+	uint32_t window = tcb->rcv_adv - tcb->rcv_nxt, length = tcp_segment_length(segment);
+	uint32_t edge = PLANTED(WINDOW_EDGE) ? window + 1 : window;
+
+	if (length == 0)
+		return window == 0 ? segment->seq == tcb->rcv_nxt : segment->seq - tcb->rcv_nxt < window;
+	if (window == 0)
+		return false;
+	return segment->seq - tcb->rcv_nxt < edge || segment->seq + length - 1 - tcb->rcv_nxt < edge ||
+	       (seq_lt(segment->seq, tcb->rcv_nxt) && seq_geq(segment->seq + length, tcb->rcv_adv));
+}
+
+/* --- SYN-SENT: RFC 9293 section 3.10.7.3 */
+
+static void syn_acked(struct core *core, struct tcb *tcb, const struct tcp_segment *segment)
+{
+	tcb->snd_una = segment->ack;
+	tcb->timers &= (uint8_t)~(TCB_TIMER_RTX | TCB_TIMER_PERSIST);
+	if (tcb->pending & TCB_RTT_TIMING)
+		tcp_rtt_sample(core, tcb, (uint32_t)core->now_us - tcb->rtt_start_us);
+	else
+		tcb->cwnd = tcb->mss; /* the SYN was lost: RFC 5681 section 3.1 */
+	tcb->pending &= (uint16_t)~(TCB_RTT_TIMING | TCB_RTX);
+	tcb->backoff = 0;
+	tcb->unacked_tick = core->now_tick;
+}
+
+static enum drop_reason syn_sent_input(struct core *core, struct tcb *tcb, const struct tcp_segment *segment,
+				       struct tcp_result *result)
+{
+	bool ack = segment->flags & TCP_ACK;
+
+	if (ack && segment->ack != tcb->snd_nxt) {
+		result->events |= segment->flags & TCP_RST ? 0 : TCP_EVENT_RESET;
+		return DROP_TCP_ACK_INVALID;
+	}
+	if (segment->flags & TCP_RST) {
+		if (!ack)
+			return DROP_TCP_RST_IGNORED;
+		core->counters.tcp_resets_in++;
+		ended(result, C10M_CLOSE_REFUSED);
+		return DROP_NONE;
+	}
+	if (!(segment->flags & TCP_SYN))
+		return DROP_TCP_FLAGS;
+	tcp_learn_syn_options(core, tcb, segment);
+	tcb->rcv_nxt = segment->seq + 1;
+	tcb->last_ack_sent = tcb->rcv_nxt;
+	tcb->rcv_adv = tcb->rcv_nxt + MIN_OF(tcp_receive_room(core, tcb), 65535u);
+	tcb->cwnd = MIN_OF(core->settings.initial_window_segments * tcb->mss,
+			   MAX_OF(2u * tcb->mss, 1460u * core->settings.initial_window_segments));
+	tcb->snd_wnd = segment->window;
+	tcb->max_snd_wnd = segment->window;
+	tcb->snd_wl1 = segment->seq;
+	tcb->last_rx_tick = core->now_tick;
+	if (!ack) {
+		tcb->state = TCP_SYN_RECEIVED;
+		tcb->snd_nxt = tcb->snd_una;
+		tcb->pending |= TCB_RTX;
+		tcb->pending &= (uint16_t)~TCB_RTT_TIMING;
+		core->counters.tcp_simultaneous_opens++;
+		conn_ready(core, tcb_index(core, tcb));
+		return DROP_NONE;
+	}
+	syn_acked(core, tcb, segment);
+	tcb->state = TCP_ESTABLISHED;
+	core->counters.tcp_established++;
+	tcp_arm_keepalive(core, tcb);
+	result->events |= TCP_EVENT_OPEN;
+	acknowledge_at_once(core, tcb);
+	tcb->acks_owed = 0;
+	return DROP_NONE;
+}
+
+/* --- the acknowledgement */
+
+static void leave_recovery(struct tcb *tcb)
+{
+	tcb->cwnd = MIN_OF(tcb->cwnd, MAX_OF(tcb->ssthresh, 2u * tcb->mss));
+	tcb->pending &= (uint16_t)~TCB_RECOVERY;
+}
+
+/* RFC 6582: a partial acknowledgement shows the next hole. */
+static void ack_in_recovery(struct core *core, struct tcb *tcb, uint32_t acked)
+{
+	if (seq_geq(tcb->snd_una, tcb->recover)) {
+		leave_recovery(tcb);
+		return;
+	}
+	tcb->cwnd = tcb->cwnd > acked ? tcb->cwnd - acked : 0;
+	tcb->cwnd += tcb->mss;
+	tcb->pending |= TCB_RTX;
+	conn_ready(core, tcb_index(core, tcb));
+}
+
+static void take_rtt(struct core *core, struct tcb *tcb, const struct tcp_segment *segment)
+{
+	if (tcb->pending & TCB_RTT_TIMING) {
+		if (seq_lt(tcb->snd_una, tcb->rtt_seq))
+			return;
+		tcp_rtt_sample(core, tcb, (uint32_t)core->now_us - tcb->rtt_start_us);
+		tcb->pending &= (uint16_t)~TCB_RTT_TIMING;
+	} else if (tcb->options & TCB_TIMESTAMPS && segment->options & TCP_OPT_TIMESTAMPS && segment->ts_ecr) {
+		uint32_t ms = tcp_clock(core, tcb->ts_offset) - segment->ts_ecr;
+
+		/* RFC 7323 section 4.1: it says which transmission was acknowledged. */
+		if (ms < 60 * TICKS_PER_SECOND)
+			tcp_rtt_sample(core, tcb, ms ? ms * TICK_US : TICK_US / 2);
+	}
+}
+
+static void fin_acked(struct core *core, struct tcb *tcb)
+{
+	tcb->timers &= (uint8_t)~(TCB_TIMER_RTX | TCB_TIMER_PERSIST);
+	switch (tcb->state) {
+	case TCP_FIN_WAIT_1:
+		tcb->state = TCP_FIN_WAIT_2;
+		if (tcb->pending & TCB_NO_READER)
+			conn_set_timer(core, tcb, TCB_TIMER_KEEP, core->now_tick + core->settings.fin_wait2_ms);
+		break;
+	case TCP_CLOSING:
+		tcb->state = TCP_TIME_WAIT;
+		break;
+	case TCP_LAST_ACK:
+		tcb->state = TCP_CLOSED;
+		break;
+	default:
+		break;
+	}
+}
+
+static void new_ack(struct core *core, struct tcb *tcb, const struct tcp_segment *segment,
+		    struct tcp_result *result)
+{
+	uint32_t acked = segment->ack - tcb->snd_una;
+	bool fin = tcb->pending & TCB_FIN_SENT && acked == tcb->snd_bytes + 1;
+	uint32_t data = fin ? acked - 1 : acked;
+
+	sendq_drop(core, tcb, data);
+	tcb->snd_una = segment->ack;
+	if (seq_lt(tcb->snd_nxt, tcb->snd_una))
+		tcb->snd_nxt = tcb->snd_una;
+	if (tcb->options & TCB_BACKED && seq_geq(tcb->snd_nxt, tcb->recover))
+		tcb->options &= (uint16_t)~TCB_BACKED;
+	take_rtt(core, tcb, segment);
+	tcb->backoff = 0;
+	tcb->keep_probes = 0;
+	tcb->duplicate_acks = 0;
+	tcb->unacked_tick = core->now_tick;
+	net_confirm(&core->net, tcb->destination);
+	if (tcb->pending & TCB_RECOVERY)
+		ack_in_recovery(core, tcb, acked);
+	else
+		congestion_newreno.acked(tcb, acked);
+	tcb->timers &= (uint8_t)~(TCB_TIMER_RTX | TCB_TIMER_PERSIST);
+	if (fin)
+		fin_acked(core, tcb);
+	else if (tcb->snd_nxt != tcb->snd_una)
+		tcp_arm_rtx(core, tcb);
+	if (tcb->pending & TCB_WANTS_ROOM && data)
+		result->events |= TCP_EVENT_WRITABLE;
+}
+
+/* RFC 5681 section 2 says what a duplicate acknowledgement is, section 3.2 what it does. */
+static void duplicate_ack(struct core *core, struct tcb *tcb)
+{
+	core->counters.tcp_duplicate_acks++;
+	if (tcb->duplicate_acks < UINT8_MAX)
+		tcb->duplicate_acks++;
+	if (tcb->pending & TCB_RECOVERY) {
+		tcb->cwnd += tcb->mss;
+	} else if (tcb->duplicate_acks == 3 && seq_gt(tcb->snd_una - 1, tcb->recover)) {
+		congestion_newreno.loss(tcb, tcb->snd_nxt - tcb->snd_una);
+		tcb->recover = tcb_snd_max(tcb);
+		tcb->pending |= TCB_RECOVERY | TCB_RTX;
+		core->counters.tcp_fast_retransmits++;
+	}
+	conn_ready(core, tcb_index(core, tcb));
+}
+
+static void update_window(struct core *core, struct tcb *tcb, const struct tcp_segment *segment)
+{
+	uint32_t window = (uint32_t)segment->window << (tcb->wscales >> 4);
+
+	if (!(seq_lt(tcb->snd_wl1, segment->seq) || seq_lt(tcb->snd_una, segment->ack) ||
+	      (tcb->snd_wl1 == segment->seq && segment->ack == tcb->snd_una)))
+		return;
+	if (window == 0 && tcb->snd_wnd != 0)
+		core->counters.tcp_zero_window_in++;
+	if (window && tcb->timers & TCB_TIMER_PERSIST) {
+		tcb->timers &= (uint8_t)~(TCB_TIMER_PERSIST | TCB_TIMER_RTX);
+		tcb->backoff = 0;
+	}
+	tcb->snd_wnd = window;
+	tcb->max_snd_wnd = MAX_OF(tcb->max_snd_wnd, window);
+	tcb->snd_wl1 = segment->seq;
+}
+
+/* False when the segment must be dropped. */
+static bool ack_input(struct core *core, struct tcb *tcb, const struct tcp_segment *segment,
+		      struct tcp_result *result)
+{
+	uint32_t window = (uint32_t)segment->window << (tcb->wscales >> 4);
+	bool same_window = window == tcb->snd_wnd;
+	bool beyond = PLANTED(ACK_PLAIN_COMPARE) ? segment->ack > tcb_snd_max(tcb)
+						 : seq_gt(segment->ack, tcb_snd_max(tcb));
+
+	/* RFC 5961 section 5.2 */
+	if (beyond || seq_lt(segment->ack, tcb->snd_una - tcb->max_snd_wnd)) {
+		challenge(core, tcb);
+		return false;
+	}
+	if (seq_gt(segment->ack, tcb->snd_una)) {
+		update_window(core, tcb, segment);
+		new_ack(core, tcb, segment, result);
+	} else if (segment->ack == tcb->snd_una) {
+		bool outstanding = tcb->snd_nxt != tcb->snd_una;
+
+		if (tcb->timers & TCB_TIMER_PERSIST)
+			tcb->unacked_tick = core->now_tick; /* it answers: RFC 9293 section 3.8.6.1 */
+		update_window(core, tcb, segment);
+		if (outstanding && same_window && tcp_segment_length(segment) == 0)
+			duplicate_ack(core, tcb);
+	}
+	if (tcb->snd_bytes || tcb->pending & TCB_FIN_QUEUED)
+		conn_ready(core, tcb_index(core, tcb));
+	return true;
+}
+
+/* --- the payload */
+
+static void hold_fin(struct tcb *tcb, uint32_t seq)
+{
+	if (PLANTED(FIN_LOST))
+		return;
+	tcb->pending |= TCB_FIN_HELD;
+	tcb->fin_seq = seq;
+}
+
+/* Cuts the segment to the window and says where it goes. */
+static enum drop_reason text_input(struct core *core, struct tcb *tcb, const struct tcp_segment *segment,
+				   struct tcp_result *result)
+{
+	uint32_t seq = segment->seq, bytes = segment->payload_bytes, end = seq + bytes;
+	bool fin = segment->flags & TCP_FIN;
+	const uint8_t *data = segment->payload;
+	uint32_t edge = tcb->rcv_adv + !!PLANTED(WINDOW_EDGE);
+
+	if (tcp_segment_length(segment) == 0)
+		return DROP_NONE;
+	if (tcb->pending & TCB_FIN_TAKEN) {
+		acknowledge_at_once(core, tcb); /* beyond the peer's own FIN: an old segment */
+		return DROP_NONE;
+	}
+	if (seq_lt(seq, tcb->rcv_nxt)) {
+		uint32_t old = MIN_OF(tcb->rcv_nxt - seq, bytes);
+
+		data += old;
+		seq += old;
+		bytes -= old;
+		if (bytes == 0 && !(fin && seq == tcb->rcv_nxt)) {
+			acknowledge_at_once(core, tcb);
+			return DROP_NONE;
+		}
+	}
+	if (seq_gt(end, edge)) {
+		uint32_t over = MIN_OF(end - edge, bytes);
+
+		bytes -= over;
+		fin = false;
+	}
+	if (bytes && tcb->pending & TCB_NO_READER) {
+		tcp_abort_segment(core, tcb);
+		ended(result, C10M_CLOSE_ABORTED);
+		return DROP_TCP_AFTER_CLOSE;
+	}
+	if (seq == tcb->rcv_nxt) {
+		result->data = data;
+		result->bytes = bytes;
+		result->fin = fin;
+		result->events |= TCP_EVENT_DATA;
+		return DROP_NONE;
+	}
+	core->counters.tcp_out_of_order++;
+	acknowledge_at_once(core, tcb);
+	if (fin)
+		hold_fin(tcb, end);
+	return bytes ? ooo_add(core, tcb, seq, data, bytes) : DROP_NONE;
+}
+
+void tcp_fin_received(struct core *core, struct tcb *tcb)
+{
+	tcb->rcv_nxt++;
+	tcb->rcv_adv = seq_max(tcb->rcv_adv, tcb->rcv_nxt);
+	tcb->pending |= TCB_FIN_TAKEN | TCB_ACK_NOW;
+	tcb->pending &= (uint16_t)~TCB_FIN_HELD;
+	conn_ready(core, tcb_index(core, tcb));
+	switch (tcb->state) {
+	case TCP_SYN_RECEIVED:
+	case TCP_ESTABLISHED:
+		tcb->state = TCP_CLOSE_WAIT;
+		break;
+	case TCP_FIN_WAIT_1:
+		tcb->state = TCP_CLOSING;
+		core->counters.tcp_simultaneous_closes++;
+		break;
+	case TCP_FIN_WAIT_2:
+		tcb->state = TCP_TIME_WAIT;
+		tcb->timers &= (uint8_t)~TCB_TIMER_KEEP;
+		break;
+	default:
+		break;
+	}
+}
+
+void tcp_taken(struct core *core, struct tcb *tcb, const struct tcp_result *result, uint32_t taken)
+{
+	uint32_t index = tcb_index(core, tcb);
+	bool filled = tcb->ooo_head != CHUNK_NONE;
+
+	tcb->rcv_nxt += taken;
+	core->counters.tcp_data_bytes_in += taken;
+	if (filled) {
+		ooo_drain(core, tcb);
+		tcb->pending |= TCB_ACK_NOW; /* RFC 5681 section 3.2: at once when a hole is filled */
+		conn_ready(core, index);
+	}
+	if (taken == result->bytes && (result->fin || (tcb->pending & TCB_FIN_HELD && tcb->fin_seq == tcb->rcv_nxt))) {
+		tcp_fin_received(core, tcb);
+		return;
+	}
+	if (taken < result->bytes) {
+		tcb->pending |= TCB_ACK_NOW;
+		conn_ready(core, index);
+		return;
+	}
+	if (taken >= tcb->mss)
+		tcb->full_segments++;
+	if (tcb->full_segments >= 2) {
+		tcb->pending |= TCB_ACK_NOW;
+		conn_ready(core, index);
+	} else if (taken && !(tcb->timers & TCB_TIMER_DELACK)) {
+		conn_set_timer(core, tcb, TCB_TIMER_DELACK, core->now_tick + core->settings.delayed_ack_ms);
+	}
+}
+
+bool tcp_finished(const struct tcb *tcb)
+{
+	return (tcb->state == TCP_TIME_WAIT || tcb->state == TCP_CLOSED) &&
+	       (tcb->pending & (TCB_NO_READER | TCB_EOF_TOLD));
+}
+
+/* --- the checks before all that */
+
+static enum drop_reason reset_input(struct core *core, struct tcb *tcb, const struct tcp_segment *segment,
+				    struct tcp_result *result)
+{
+	if (segment->seq != tcb->rcv_nxt) { /* RFC 5961 section 3.2 */
+		if (segment->seq - tcb->rcv_nxt < tcb->rcv_adv - tcb->rcv_nxt)
+			challenge(core, tcb);
+		return DROP_TCP_RST_IGNORED;
+	}
+	core->counters.tcp_resets_in++;
+	ended(result, tcb->state == TCP_SYN_RECEIVED ? C10M_CLOSE_REFUSED : C10M_CLOSE_RESET);
+	return DROP_NONE;
+}
+
+/* RFC 7323 section 5.3. */
+static enum drop_reason timestamp_input(struct core *core, struct tcb *tcb, const struct tcp_segment *segment)
+{
+	if (!(tcb->options & TCB_TIMESTAMPS) || segment->flags & TCP_RST)
+		return DROP_NONE;
+	if (!(segment->options & TCP_OPT_TIMESTAMPS))
+		return DROP_TCP_TIMESTAMP_MISSING;
+	if (seq_lt(segment->ts_val, tcb->ts_recent) &&
+	    core->now_tick - tcb->last_rx_tick < TICKS_MAX_AHEAD && !PLANTED(PAWS_OFF)) {
+		acknowledge_at_once(core, tcb);
+		return DROP_TCP_OLD_DUPLICATE;
+	}
+	if (seq_leq(segment->seq, tcb->last_ack_sent) && seq_geq(segment->ts_val, tcb->ts_recent))
+		tcb->ts_recent = segment->ts_val;
+	return DROP_NONE;
+}
+
+static enum drop_reason syn_received_ack(struct core *core, struct tcb *tcb, const struct tcp_segment *segment,
+					 struct tcp_result *result)
+{
+	if (segment->ack != tcb->snd_nxt) {
+		result->events |= TCP_EVENT_RESET;
+		return DROP_TCP_ACK_INVALID;
+	}
+	syn_acked(core, tcb, segment);
+	tcb->state = TCP_ESTABLISHED;
+	tcb->snd_wnd = (uint32_t)segment->window << (tcb->wscales >> 4);
+	core->counters.tcp_established++;
+	tcp_arm_keepalive(core, tcb);
+	result->events |= TCP_EVENT_OPEN;
+	return DROP_NONE;
+}
+
+enum drop_reason tcp_input(struct core *core, struct tcb *tcb, const struct tcp_segment *segment,
+			   struct tcp_result *result)
+{
+	enum drop_reason reason;
+
+	if (tcb->state == TCP_SYN_SENT)
+		return syn_sent_input(core, tcb, segment, result);
+	reason = timestamp_input(core, tcb, segment);
+	if (reason)
+		return reason;
+	if (segment->flags & TCP_RST)
+		return reset_input(core, tcb, segment, result);
+	if (segment->flags & TCP_SYN) { /* RFC 5961 section 4.2 */
+		if (tcb->state == TCP_SYN_RECEIVED && segment->seq + 1 == tcb->rcv_nxt) {
+			if (segment->flags & TCP_ACK && segment->ack == tcb->snd_nxt)
+				return syn_received_ack(core, tcb, segment, result);
+			tcb->pending |= TCB_RTX;
+			conn_ready(core, tcb_index(core, tcb));
+			return DROP_NONE;
+		}
+		challenge(core, tcb);
+		return DROP_TCP_SYN_IN_CONNECTION;
+	}
+	if (!in_window(tcb, segment)) {
+		/* A closed window still takes acknowledgements (RFC 9293 section 3.10.7.4). */
+		if (segment->flags & TCP_ACK && segment->seq == tcb->rcv_nxt && tcb->state != TCP_SYN_RECEIVED)
+			ack_input(core, tcb, segment, result);
+		acknowledge_at_once(core, tcb);
+		return DROP_TCP_OUT_OF_WINDOW;
+	}
+	if (!(segment->flags & TCP_ACK))
+		return DROP_TCP_NO_ACK;
+	tcb->last_rx_tick = core->now_tick;
+	tcb->keep_probes = 0;
+	if (tcb->state == TCP_SYN_RECEIVED) {
+		reason = syn_received_ack(core, tcb, segment, result);
+		if (reason)
+			return reason;
+	}
+	if (!ack_input(core, tcb, segment, result))
+		return DROP_TCP_ACK_INVALID;
+	return text_input(core, tcb, segment, result);
+}
+
+/* RFC 5927: only an error that quotes what is in flight counts; hard errors are soft (section 5) once the
+ * connection is established. */
+enum drop_reason tcp_icmp_error(struct core *core, const struct icmp_message *message,
+				const struct icmp_quote *quote)
+{
+	struct tuple4 tuple = {quote->source, quote->destination, quote->source_port, quote->destination_port};
+	uint32_t ref = core_find(core, &tuple, core_hash(core, &tuple)), index, mtu;
+	struct tcb *tcb;
+	uint16_t destination;
+
+	if (ref == FLOW_NONE || flow_ref_kind(ref) != FLOW_BLOCK)
+		return DROP_ICMP_NO_FLOW;
+	index = flow_ref_index(ref);
+	tcb = tcb_at(core, index);
+	if (seq_lt(quote->seq, tcb->snd_una) || seq_geq(quote->seq, tcb_snd_max(tcb)))
+		return DROP_ICMP_NOT_IN_FLIGHT;
+	if (message->type == ICMP_UNREACHABLE && message->code == ICMP_CODE_FRAGMENTATION_NEEDED) {
+		mtu = MAX_OF(icmp_next_mtu(message, quote), PATH_MTU_MIN);
+		if (mtu >= destination_at(&core->net.destinations, tcb->destination)->mtu)
+			return DROP_NONE;
+		destination = destination_for(&core->net.destinations, tuple.remote_ip, mtu);
+		if (!destination)
+			return DROP_NO_DESTINATION;
+		tcb->destination = destination;
+		tcp_set_mss(core, tcb, (uint32_t)tcb->mss + (tcb->options & TCB_TIMESTAMPS ? 12 : 0));
+		if (!(tcb->options & TCB_BACKED)) {
+			tcb->recover = tcb->snd_nxt;
+			tcb->options |= TCB_BACKED;
+		}
+		tcb->snd_nxt = tcb->snd_una; /* all that was too long goes again, in smaller pieces */
+		tcb->pending &= (uint16_t)~TCB_RTT_TIMING;
+		core->counters.tcp_path_mtu_lowered++;
+		conn_ready(core, index);
+		return DROP_NONE;
+	}
+	core->counters.tcp_soft_errors++;
+	if (message->type == ICMP_UNREACHABLE && tcb->state == TCP_SYN_SENT &&
+	    (message->code == ICMP_CODE_PROTOCOL_UNREACHABLE || message->code == ICMP_CODE_PORT_UNREACHABLE))
+		conn_end(core, index, C10M_CLOSE_REFUSED);
+	return DROP_NONE;
+}

@@ -1,0 +1,320 @@
+/* output.c - what a connection has to say, put into the port's frames.
+ * In: the ready list.  Out: frames with headers, options, payload and checksums in one pass. */
+#include "tcp/core.h"
+
+#include "base/plant.h"
+
+#define HEADERS (ETH_HEADER_BYTES + IPV4_HEADER_BYTES)
+
+/* RCV.WND, never taken back (RFC 9293 section 3.8.6), and opened only by steps worth telling
+ * (section 3.8.6.2.2). */
+static uint16_t window_to_advertise(struct core *core, struct tcb *tcb, bool syn)
+{
+	uint32_t limit = core->services[tcb->service].receive_bytes;
+	uint32_t room = tcp_receive_room(core, tcb), scale = syn ? 0 : tcb->wscales & 15;
+	uint32_t right = tcb->rcv_nxt + room, window;
+
+	if (seq_lt(right, tcb->rcv_adv) || right - tcb->rcv_adv < MIN_OF(limit / 2, (uint32_t)tcb->mss))
+		right = tcb->rcv_adv;
+	window = MIN_OF((right - tcb->rcv_nxt) >> scale, 65535u);
+	right = tcb->rcv_nxt + (window << scale);
+	if (window == 0 && tcb->rcv_adv != tcb->rcv_nxt)
+		core->counters.tcp_zero_window_out++;
+	tcb->rcv_adv = seq_max(right, tcb->rcv_adv);
+	return (uint16_t)MIN_OF((tcb->rcv_adv - tcb->rcv_nxt + (1u << scale) - 1) >> scale, 65535u);
+}
+
+static void acknowledged(struct core *core, struct tcb *tcb)
+{
+	(void)core;
+	tcb->last_ack_sent = tcb->rcv_nxt;
+	tcb->full_segments = 0;
+	tcb->timers &= (uint8_t)~TCB_TIMER_DELACK;
+	tcb->pending &= (uint16_t)~TCB_ACK_NOW;
+}
+
+/* Fills one frame. offset: of the payload from snd_una. */
+static void emit(struct core *core, struct tcb *tcb, struct packet *packet, struct tcp_segment *segment,
+		 uint32_t offset)
+{
+	const struct destination *hop = destination_hop(&core->net.destinations, tcb->destination);
+	uint32_t header, sum;
+	uint8_t *at = packet->data + HEADERS;
+
+	segment->source_port = tcb->tuple.local_port;
+	segment->destination_port = tcb->tuple.remote_port;
+	if (tcb->options & TCB_TIMESTAMPS) {
+		segment->options |= TCP_OPT_TIMESTAMPS;
+		segment->ts_val = tcp_clock(core, tcb->ts_offset);
+		segment->ts_ecr = tcb->ts_recent;
+	}
+	if (segment->flags & TCP_ACK) {
+		segment->ack = tcb->rcv_nxt;
+		acknowledged(core, tcb);
+	}
+	if (!(segment->flags & TCP_RST))
+		segment->window = window_to_advertise(core, tcb, segment->flags & TCP_SYN);
+	header = tcp_emit(at, segment);
+	sum = sendq_copy(core, tcb, offset, at + header, segment->payload_bytes);
+	tcp_store_checksum(at, header, segment->payload_bytes, sum, tcb->tuple.local_ip, tcb->tuple.remote_ip);
+	net_emit_headers(&core->net, packet->data, &hop->mac, tcb->tuple.local_ip, tcb->tuple.remote_ip,
+			 IP_PROTOCOL_TCP, IPV4_HEADER_BYTES + header + segment->payload_bytes);
+	packet->bytes = HEADERS + header + segment->payload_bytes;
+	core->counters.tcp_segments_out++;
+}
+
+static void emit_syn(struct core *core, struct tcb *tcb, struct packet *packet)
+{
+	bool answer = tcb->state == TCP_SYN_RECEIVED;
+	struct tcp_segment segment = {
+		.seq = tcb->snd_una,
+		.flags = (uint8_t)(TCP_SYN | (answer ? TCP_ACK : 0)),
+		.options = TCP_OPT_MSS,
+		.mss = (uint16_t)tcp_mss_for(core, core->net.destinations.route.mtu),
+		.wscale = core->wscale,
+	};
+
+	if (answer ? tcb->options & TCB_WSCALE : !core->settings.no_window_scale)
+		segment.options |= TCP_OPT_WSCALE;
+	if (!answer && !core->settings.no_timestamps) {
+		segment.options |= TCP_OPT_TIMESTAMPS;
+		segment.ts_val = tcp_clock(core, tcb->ts_offset);
+	}
+	emit(core, tcb, packet, &segment, 0);
+	tcb->pending &= (uint16_t)~TCB_RTX;
+	if (tcb->backoff == 0 && !answer) {
+		tcb->pending |= TCB_RTT_TIMING;
+		tcb->rtt_start_us = (uint32_t)core->now_us;
+	} else if (tcb->backoff) {
+		core->counters.tcp_syn_retransmits++;
+	}
+	tcb->snd_nxt = tcb->snd_una + 1;
+	tcp_arm_rtx(core, tcb);
+}
+
+/* Sends what stands at snd_nxt: payload, FIN or both. */
+static void emit_data(struct core *core, struct tcb *tcb, struct packet *packet, uint32_t seq, uint32_t bytes,
+		      bool fin)
+{
+	uint32_t offset = seq - tcb->snd_una, end = seq + bytes + fin;
+	bool again = seq_lt(seq, tcb_snd_max(tcb));
+	struct tcp_segment segment = {.seq = seq, .flags = TCP_ACK, .payload_bytes = bytes};
+
+	if (bytes && offset + bytes == tcb->snd_bytes)
+		segment.flags |= TCP_PSH;
+	if (fin)
+		segment.flags |= TCP_FIN;
+	emit(core, tcb, packet, &segment, offset);
+	if (again) {
+		core->counters.tcp_retransmits++;
+		tcb->pending &= (uint16_t)~TCB_RTT_TIMING; /* Karn */
+	} else {
+		core->counters.tcp_data_bytes_out += bytes;
+		if (!(tcb->pending & TCB_RTT_TIMING)) {
+			tcb->pending |= TCB_RTT_TIMING;
+			tcb->rtt_seq = end;
+			tcb->rtt_start_us = (uint32_t)core->now_us;
+		}
+	}
+	if (seq_gt(end, tcb->snd_nxt))
+		tcb->snd_nxt = end;
+	if (tcb->options & TCB_BACKED && seq_geq(tcb->snd_nxt, tcb->recover))
+		tcb->options &= (uint16_t)~TCB_BACKED;
+	if (!(tcb->timers & TCB_TIMER_RTX) || tcb->timers & TCB_TIMER_PERSIST) {
+		if (tcb->snd_una + bytes + fin == tcb->snd_nxt)
+			tcb->unacked_tick = core->now_tick;
+		tcp_arm_rtx(core, tcb);
+	}
+}
+
+static void close_state(struct core *core, struct tcb *tcb)
+{
+	(void)core;
+	if (tcb->pending & TCB_FIN_SENT)
+		return;
+	tcb->pending |= TCB_FIN_SENT;
+	if (tcb->state == TCP_ESTABLISHED || tcb->state == TCP_SYN_RECEIVED)
+		tcb->state = TCP_FIN_WAIT_1;
+	else if (tcb->state == TCP_CLOSE_WAIT)
+		tcb->state = TCP_LAST_ACK;
+}
+
+/* How many bytes may go at snd_nxt now: 0 none. Nagle and silly-window avoidance are RFC 9293 sections 3.7.4 and
+ * 3.8.6.2.1. */
+static uint32_t sendable(const struct core *core, const struct tcb *tcb, bool *fin)
+{
+	uint32_t flight = tcb->snd_nxt - tcb->snd_una, window = MIN_OF(tcb->cwnd, tcb->snd_wnd);
+	uint32_t unsent, usable, bytes;
+
+	(void)core;
+	*fin = false;
+	if (flight > tcb->snd_bytes)
+		return 0; /* the FIN is out */
+	unsent = tcb->snd_bytes - flight;
+	usable = window > flight ? window - flight : 0;
+	bytes = MIN_OF(MIN_OF(unsent, usable), (uint32_t)tcb->mss);
+	if (bytes == unsent && tcb->pending & TCB_FIN_QUEUED && tcb->state != TCP_SYN_SENT)
+		*fin = true;
+	if (bytes == 0 || bytes == tcb->mss || *fin)
+		return bytes;
+	if (bytes < unsent)
+		return bytes >= tcb->max_snd_wnd / 2 ? bytes : 0;
+	if (flight == 0 || tcb->options & TCB_NODELAY || seq_lt(tcb->snd_nxt, tcb_snd_max(tcb)))
+		return bytes;
+	return bytes >= tcb->max_snd_wnd / 2 && tcb->max_snd_wnd < 2u * tcb->mss ? bytes : 0;
+}
+
+static bool synchronised(const struct tcb *tcb)
+{
+	return tcb->state >= TCP_ESTABLISHED;
+}
+
+static void emit_again(struct core *core, struct tcb *tcb, struct packet *packet)
+{
+	uint32_t bytes = MIN_OF(tcb->snd_bytes, (uint32_t)tcb->mss);
+	bool fin = bytes == tcb->snd_bytes && tcb->pending & TCB_FIN_SENT;
+
+	bytes = MIN_OF(bytes, MAX_OF(tcb->snd_nxt - tcb->snd_una, 1u));
+	tcb->pending &= (uint16_t)~TCB_RTX;
+	if (bytes || fin)
+		emit_data(core, tcb, packet, tcb->snd_una, bytes, fin);
+	else
+		packet->bytes = 0;
+}
+
+static void emit_probe(struct core *core, struct tcb *tcb, struct packet *packet)
+{
+	struct tcp_segment segment = {.seq = tcb->snd_nxt, .flags = TCP_ACK};
+
+	tcb->pending &= (uint16_t)~TCB_PROBE;
+	if (tcb->timers & TCB_TIMER_PERSIST && tcb->snd_bytes) {
+		segment.seq = tcb->snd_una;
+		segment.payload_bytes = 1;
+		tcb->recover = seq_max(tcb_snd_max(tcb), tcb->snd_una + 1);
+		tcb->options |= TCB_BACKED;
+		core->counters.tcp_zero_window_probes++;
+	} else {
+		segment.seq--; /* RFC 9293 section 3.8.4 */
+		core->counters.tcp_keepalive_probes++;
+	}
+	emit(core, tcb, packet, &segment, 0);
+}
+
+static void emit_ack(struct core *core, struct tcb *tcb, struct packet *packet)
+{
+	struct tcp_segment segment = {.seq = tcb->snd_nxt, .flags = TCP_ACK};
+
+	if (tcb->options & TCB_BACKED)
+		segment.seq = tcb->timers & TCB_TIMER_PERSIST ? tcb->snd_nxt : tcb_snd_max(tcb);
+	emit(core, tcb, packet, &segment, 0);
+	if (tcb->acks_owed)
+		tcb->acks_owed--;
+}
+
+/* A closed window with data and nothing in flight needs the persist timer. */
+static void maybe_persist(struct core *core, struct tcb *tcb)
+{
+	if (!synchronised(tcb) || tcb->timers & TCB_TIMER_RTX || PLANTED(PERSIST_FORGOTTEN))
+		return;
+	if (tcb->snd_nxt != tcb->snd_una || (tcb->snd_bytes == 0 && !(tcb->pending & TCB_FIN_QUEUED)))
+		return;
+	if (tcb->pending & TCB_FIN_SENT && tcb->snd_bytes == 0)
+		return;
+	tcb->backoff = 0;
+	tcb->unacked_tick = core->now_tick;
+	tcb->timers |= TCB_TIMER_PERSIST;
+	tcp_arm_rtx(core, tcb);
+}
+
+/* One frame's worth; false when there is nothing to send. */
+static bool output_one(struct core *core, struct tcb *tcb, struct packet *packet)
+{
+	uint32_t bytes;
+	bool fin;
+
+	if (tcb->state == TCP_SYN_SENT || tcb->state == TCP_SYN_RECEIVED) {
+		if (tcb->pending & TCB_RTX) {
+			emit_syn(core, tcb, packet);
+			return true;
+		}
+	} else if (tcb->pending & TCB_RTX && tcb->snd_nxt != tcb->snd_una) {
+		emit_again(core, tcb, packet);
+		if (packet->bytes)
+			return true;
+	}
+	if (tcb->acks_owed > 1) {
+		emit_ack(core, tcb, packet);
+		return true;
+	}
+	if (synchronised(tcb)) {
+		bytes = sendable(core, tcb, &fin);
+		if (bytes || fin) {
+			emit_data(core, tcb, packet, tcb->snd_nxt, bytes, fin);
+			if (fin)
+				close_state(core, tcb);
+			tcb->acks_owed = 0;
+			return true;
+		}
+	}
+	if (tcb->pending & TCB_PROBE) {
+		emit_probe(core, tcb, packet);
+		return true;
+	}
+	if (tcb->pending & TCB_ACK_NOW || tcb->acks_owed) {
+		if (tcb->state == TCP_SYN_SENT)
+			return false;
+		emit_ack(core, tcb, packet);
+		return true;
+	}
+	return false;
+}
+
+uint32_t tcp_output(struct core *core, uint32_t index, struct packet *packets, uint32_t max)
+{
+	struct tcb *tcb = tcb_at(core, index);
+	uint32_t count = 0;
+
+	while (count < max && output_one(core, tcb, &packets[count])) {
+		core->counters.tx_bytes += packets[count].bytes;
+		count++;
+	}
+	if (count < max)
+		maybe_persist(core, tcb);
+	return count;
+}
+
+void tcp_window_update(struct core *core, struct tcb *tcb)
+{
+	uint32_t limit = core->services[tcb->service].receive_bytes;
+	uint32_t right = tcb->rcv_nxt + tcp_receive_room(core, tcb);
+	uint32_t step = MIN_OF(limit / 2, 2u * tcb->mss);
+
+	if (!synchronised(tcb) || tcb->pending & TCB_FIN_TAKEN || seq_leq(right, tcb->rcv_adv))
+		return;
+	if (right - tcb->rcv_adv < (tcb->rcv_adv == tcb->rcv_nxt ? MIN_OF(limit / 2, (uint32_t)tcb->mss) : step))
+		return;
+	if (tcb->rcv_adv - tcb->rcv_nxt >= limit / 2)
+		return; /* still wide open: the next acknowledgement says it */
+	tcb->pending |= TCB_ACK_NOW;
+	core->counters.tcp_window_updates++;
+	conn_ready(core, tcb_index(core, tcb));
+}
+
+/* The reset of an abort goes out as a reply: the block is about to be freed. */
+void tcp_abort_segment(struct core *core, const struct tcb *tcb)
+{
+	struct tcp_segment reset = {
+		.seq = tcb->snd_nxt,
+		.ack = tcb->rcv_nxt,
+		.flags = TCP_RST | TCP_ACK,
+	};
+
+	if (tcb->state == TCP_SYN_SENT || !net_resolve(&core->net, tcb->destination))
+		return;
+	if (tcb->options & TCB_TIMESTAMPS) {
+		reset.options = TCP_OPT_TIMESTAMPS;
+		reset.ts_val = tcp_clock(core, tcb->ts_offset);
+		reset.ts_ecr = tcb->ts_recent;
+	}
+	tcp_reply(core, &destination_hop(&core->net.destinations, tcb->destination)->mac, &tcb->tuple, &reset);
+}

@@ -1,0 +1,181 @@
+/* timers.c - what time does to a connection (RFC 6298, RFC 9293 sections 3.8.3, 3.8.4, 3.8.6.1). */
+#include "tcp/core.h"
+
+#include "base/plant.h"
+#include "tcp/congestion.h"
+
+#define RTO_MAX_US          60000000u
+#define SYN_GIVE_UP_TICKS   180000u /* RFC 9293 section 3.8.3: three minutes at least */
+#define USER_TIMEOUT_TICKS  120000u /* R2: 100 s at least */
+#define KEEPALIVE_PROBES    9u
+#define KEEPALIVE_PROBE_MS  75000u
+
+void tcp_rtt_sample(struct core *core, struct tcb *tcb, uint32_t rtt_us)
+{
+	uint32_t delta;
+
+	(void)core;
+	rtt_us = MAX_OF(rtt_us, 1u);
+	if (tcb->min_rtt_us == 0 || rtt_us < tcb->min_rtt_us)
+		tcb->min_rtt_us = rtt_us;
+	if (tcb->srtt_us == 0) {
+		tcb->srtt_us = rtt_us;
+		tcb->rttvar_us = rtt_us / 2;
+		return;
+	}
+	delta = tcb->srtt_us > rtt_us ? tcb->srtt_us - rtt_us : rtt_us - tcb->srtt_us;
+	tcb->rttvar_us = tcb->rttvar_us - tcb->rttvar_us / 4 + delta / 4;
+	tcb->srtt_us = tcb->srtt_us - tcb->srtt_us / 8 + rtt_us / 8;
+}
+
+uint32_t tcp_rto_us(const struct core *core, const struct tcb *tcb)
+{
+	uint64_t rto = core->settings.rto_initial_us;
+
+	if (tcb->srtt_us)
+		rto = (uint64_t)tcb->srtt_us + MAX_OF(TICK_US, 4u * tcb->rttvar_us);
+	rto = MAX_OF(rto, core->settings.rto_min_us);
+	rto <<= MIN_OF(tcb->backoff, 16);
+	return (uint32_t)MIN_OF(rto, (uint64_t)RTO_MAX_US);
+}
+
+void tcp_arm_rtx(struct core *core, struct tcb *tcb)
+{
+	if (tcb->snd_nxt != tcb->snd_una)
+		tcb->timers &= (uint8_t)~TCB_TIMER_PERSIST;
+	conn_set_timer(core, tcb, TCB_TIMER_RTX, core->now_tick + ticks_round_up(tcp_rto_us(core, tcb)));
+}
+
+void tcp_arm_keepalive(struct core *core, struct tcb *tcb)
+{
+	if (tcb->keepalive_ms && tcb->options & TCB_KEEPALIVE)
+		conn_set_timer(core, tcb, TCB_TIMER_KEEP, core->now_tick + tcb->keepalive_ms);
+}
+
+static bool given_up(const struct core *core, const struct tcb *tcb)
+{
+	uint32_t limit = tcb->user_timeout_ms ? tcb->user_timeout_ms : USER_TIMEOUT_TICKS;
+
+	if (tcb->state == TCP_SYN_SENT || tcb->state == TCP_SYN_RECEIVED)
+		limit = tcb->user_timeout_ms ? tcb->user_timeout_ms : SYN_GIVE_UP_TICKS;
+	return tick_reached(tcb->unacked_tick + limit, core->now_tick);
+}
+
+/* The next look is at the backed-off time or when patience ends, whichever is first. */
+static void rearm(struct core *core, struct tcb *tcb)
+{
+	uint32_t end = tcb->unacked_tick + tcb->user_timeout_ms;
+
+	tcp_arm_rtx(core, tcb);
+	if (tcb->user_timeout_ms && tick_before(end, tcb->rtx_tick))
+		tcb->rtx_tick = end;
+}
+
+/* Go back to snd_una in slow start: what the peer has already is acknowledged as a whole. */
+static void retransmit(struct core *core, struct tcb *tcb)
+{
+	bool syn = tcb->state == TCP_SYN_SENT || tcb->state == TCP_SYN_RECEIVED;
+
+	core->counters.tcp_retransmit_timeouts++;
+	if (!syn) {
+		congestion_newreno.timeout(tcb, tcb->snd_nxt - tcb->snd_una, tcb->backoff == 0);
+		tcb->recover = tcb_snd_max(tcb);
+		tcb->options |= TCB_BACKED;
+		tcb->snd_nxt = tcb->snd_una;
+	} else {
+		tcb->pending |= TCB_RTX;
+	}
+	tcb->pending &= (uint16_t)~(TCB_RECOVERY | TCB_RTT_TIMING);
+	tcb->duplicate_acks = 0;
+	if (tcb->backoff < UINT8_MAX)
+		tcb->backoff++;
+	if (!PLANTED(LOST_TIMER))
+		rearm(core, tcb);
+}
+
+static bool rtx_expired(struct core *core, uint32_t index)
+{
+	struct tcb *tcb = tcb_at(core, index);
+
+	if (given_up(core, tcb)) {
+		if (tcb->state == TCP_SYN_SENT)
+			core->counters.tcp_connect_timeouts++;
+		else
+			core->counters.tcp_user_timeouts++;
+		tcp_abort_segment(core, tcb);
+		conn_end(core, index, C10M_CLOSE_TIMEOUT);
+		return false;
+	}
+	if (tcb->timers & TCB_TIMER_PERSIST) {
+		tcb->pending |= TCB_PROBE;
+		if (tcb->backoff < UINT8_MAX)
+			tcb->backoff++;
+		tcp_arm_rtx(core, tcb);
+		tcb->timers |= TCB_TIMER_PERSIST;
+		if (tcb->user_timeout_ms && tick_before(tcb->unacked_tick + tcb->user_timeout_ms, tcb->rtx_tick))
+			tcb->rtx_tick = tcb->unacked_tick + tcb->user_timeout_ms;
+	} else {
+		retransmit(core, tcb);
+	}
+	conn_ready(core, index);
+	return true;
+}
+
+static bool keep_expired(struct core *core, uint32_t index)
+{
+	struct tcb *tcb = tcb_at(core, index);
+	uint32_t silent = core->now_tick - tcb->last_rx_tick;
+
+	if (tcb->state == TCP_FIN_WAIT_2 && tcb->pending & TCB_NO_READER) {
+		conn_end(core, index, C10M_CLOSE_NORMAL);
+		return false;
+	}
+	if (!tcb->keepalive_ms)
+		return true;
+	if (silent < tcb->keepalive_ms || tcb->snd_nxt != tcb->snd_una) {
+		uint32_t left = silent < tcb->keepalive_ms ? tcb->keepalive_ms - silent : tcb->keepalive_ms;
+
+		conn_set_timer(core, tcb, TCB_TIMER_KEEP, core->now_tick + left);
+		return true;
+	}
+	if (tcb->keep_probes >= KEEPALIVE_PROBES) {
+		core->counters.tcp_keepalive_timeouts++;
+		tcp_abort_segment(core, tcb);
+		conn_end(core, index, C10M_CLOSE_KEEPALIVE);
+		return false;
+	}
+	tcb->keep_probes++;
+	tcb->pending |= TCB_PROBE;
+	conn_set_timer(core, tcb, TCB_TIMER_KEEP, core->now_tick + MIN_OF(KEEPALIVE_PROBE_MS, tcb->keepalive_ms));
+	conn_ready(core, index);
+	return true;
+}
+
+static bool take_due(struct core *core, struct tcb *tcb, uint8_t timer, uint32_t tick)
+{
+	if (!(tcb->timers & timer) || !tick_reached(tick, core->now_tick))
+		return false;
+	tcb->timers &= (uint8_t)~timer;
+	core->counters.timer_fired++;
+	return true;
+}
+
+void tcp_timers_run(struct core *core, uint32_t index)
+{
+	struct tcb *tcb = tcb_at(core, index);
+
+	if (take_due(core, tcb, TCB_TIMER_DELACK, tcb->delack_tick)) {
+		tcb->pending |= TCB_ACK_NOW;
+		core->counters.tcp_delayed_acks++;
+		conn_ready(core, index);
+	}
+	if (take_due(core, tcb, TCB_TIMER_RTX, tcb->rtx_tick) && !rtx_expired(core, index))
+		return;
+	if (take_due(core, tcb, TCB_TIMER_KEEP, tcb->keep_tick) && !keep_expired(core, index))
+		return;
+	if (take_due(core, tcb, TCB_TIMER_USER, tcb->user_tick)) {
+		core->events->timer(core, index);
+		return;
+	}
+	conn_file_timers(core, index);
+}
