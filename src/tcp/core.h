@@ -55,6 +55,7 @@ struct core {
 	struct random random;
 	const struct arena_secrets *secrets;
 	const struct core_events *events;
+	const struct c10m_service *callbacks;
 	uint64_t now_us;
 	uint32_t now_tick;
 	uint32_t ready_head, ready_tail;
@@ -186,6 +187,7 @@ uint32_t tcp_output(struct core *core, uint32_t index, struct packet *packets, u
 bool tcp_wants_output(const struct core *core, const struct tcb *tcb);
 void tcp_window_update(struct core *core, struct tcb *tcb); /* after the application consumed */
 void tcp_abort_segment(struct core *core, const struct tcb *tcb);
+void tcp_last_ack(struct core *core, struct tcb *tcb); /* of a block about to be freed */
 
 /* --- timers.c */
 void tcp_timers_run(struct core *core, uint32_t index);

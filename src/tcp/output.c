@@ -300,21 +300,30 @@ void tcp_window_update(struct core *core, struct tcb *tcb)
 	conn_ready(core, tcb_index(core, tcb));
 }
 
-/* The reset of an abort goes out as a reply: the block is about to be freed. */
-void tcp_abort_segment(struct core *core, const struct tcb *tcb)
+/* What a block about to be freed still has to say goes out as a reply. */
+static void last_reply(struct core *core, const struct tcb *tcb, uint8_t flags)
 {
-	struct tcp_segment reset = {
-		.seq = tcb->snd_nxt,
-		.ack = tcb->rcv_nxt,
-		.flags = TCP_RST | TCP_ACK,
-	};
+	struct tcp_segment segment = {.seq = tcb_snd_max(tcb), .ack = tcb->rcv_nxt, .flags = flags};
 
 	if (tcb->state == TCP_SYN_SENT || !net_resolve(&core->net, tcb->destination))
 		return;
 	if (tcb->options & TCB_TIMESTAMPS) {
-		reset.options = TCP_OPT_TIMESTAMPS;
-		reset.ts_val = tcp_clock(core, tcb->ts_offset);
-		reset.ts_ecr = tcb->ts_recent;
+		segment.options = TCP_OPT_TIMESTAMPS;
+		segment.ts_val = tcp_clock(core, tcb->ts_offset);
+		segment.ts_ecr = tcb->ts_recent;
 	}
-	tcp_reply(core, &destination_hop(&core->net.destinations, tcb->destination)->mac, &tcb->tuple, &reset);
+	if (!(flags & TCP_RST))
+		segment.window = (uint16_t)MIN_OF((tcb->rcv_adv - tcb->rcv_nxt) >> (tcb->wscales & 15), 65535u);
+	tcp_reply(core, &destination_hop(&core->net.destinations, tcb->destination)->mac, &tcb->tuple, &segment);
+}
+
+void tcp_abort_segment(struct core *core, const struct tcb *tcb)
+{
+	last_reply(core, tcb, TCP_RST | TCP_ACK);
+}
+
+void tcp_last_ack(struct core *core, struct tcb *tcb)
+{
+	if (tcb->pending & TCB_ACK_NOW || tcb->acks_owed)
+		last_reply(core, tcb, TCP_ACK);
 }

@@ -1,0 +1,264 @@
+/* api.c - the public functions that act on one connection.
+ * In: callbacks of the services, on the worker's own thread. */
+#include <errno.h>
+#include <string.h>
+
+#include "sock/sock.h"
+
+#define CORES_MAX 64
+
+static struct core *cores[CORES_MAX];
+
+void sock_register(struct core *core)
+{
+	CHECK(core->stack_id < CORES_MAX);
+	cores[core->stack_id] = core;
+}
+
+void sock_unregister(const struct core *core)
+{
+	if (cores[core->stack_id] == core)
+		cores[core->stack_id] = NULL;
+}
+
+static struct tcb *tcb_of(const c10m_conn *conn)
+{
+	return (struct tcb *)(uintptr_t)conn;
+}
+
+static struct core *core_of(const c10m_conn *conn)
+{
+	return cores[tcb_of(conn)->stack_id];
+}
+
+static uint32_t index_of(const c10m_conn *conn)
+{
+	return tcb_index(core_of(conn), tcb_of(conn));
+}
+
+void *c10m_conn_state(c10m_conn *conn)
+{
+	return (uint8_t *)conn + sizeof(struct tcb);
+}
+
+void *c10m_conn_user(const c10m_conn *conn)
+{
+	return core_of(conn)->callbacks[tcb_of(conn)->service].user;
+}
+
+c10m_worker *c10m_conn_worker(c10m_conn *conn)
+{
+	return (c10m_worker *)core_of(conn);
+}
+
+/* worker 6 bits, index 26 bits, generation 32 bits; a generation is never 0. */
+c10m_handle c10m_conn_handle(const c10m_conn *conn)
+{
+	const struct tcb *tcb = tcb_of(conn);
+
+	return (uint64_t)tcb->stack_id << 58 | (uint64_t)index_of(conn) << 32 | tcb->generation;
+}
+
+c10m_conn *c10m_conn_find(c10m_worker *worker, c10m_handle handle)
+{
+	struct core *core = (struct core *)worker;
+	uint32_t index = (uint32_t)(handle >> 32) & ((1u << 26) - 1);
+	struct tcb *tcb;
+
+	if (handle == 0 || handle >> 58 != core->stack_id || index >= core->blocks.fresh)
+		return NULL;
+	tcb = tcb_at(core, index);
+	if (tcb->state == TCB_FREE || tcb->generation != (uint32_t)handle)
+		return NULL;
+	return (c10m_conn *)tcb;
+}
+
+void c10m_conn_endpoints(const c10m_conn *conn, struct c10m_endpoints *endpoints)
+{
+	const struct tuple4 *tuple = &tcb_of(conn)->tuple;
+
+	endpoints->local_address = tuple->local_ip;
+	endpoints->remote_address = tuple->remote_ip;
+	endpoints->local_port = tuple->local_port;
+	endpoints->remote_port = tuple->remote_port;
+}
+
+static bool may_send(const struct tcb *tcb)
+{
+	return !(tcb->pending & (TCB_FIN_QUEUED | TCB_ABORTING)) &&
+	       (tcb->state == TCP_ESTABLISHED || tcb->state == TCP_CLOSE_WAIT);
+}
+
+size_t c10m_send(c10m_conn *conn, const void *data, size_t len)
+{
+	struct core *core = core_of(conn);
+	struct tcb *tcb = tcb_of(conn);
+	uint32_t accepted;
+
+	if (!may_send(tcb))
+		return 0;
+	accepted = sendq_add(core, tcb, data, (uint32_t)MIN_OF(len, (size_t)UINT32_MAX));
+	if (accepted < len)
+		tcb->pending |= TCB_WANTS_ROOM;
+	if (accepted)
+		conn_ready(core, tcb_index(core, tcb));
+	return accepted;
+}
+
+size_t c10m_send_room(const c10m_conn *conn)
+{
+	const struct tcb *tcb = tcb_of(conn);
+	uint32_t limit = core_of(conn)->services[tcb->service].send_bytes;
+
+	return may_send(tcb) && limit > tcb->snd_bytes ? limit - tcb->snd_bytes : 0;
+}
+
+void c10m_resume(c10m_conn *conn)
+{
+	struct core *core = core_of(conn);
+	uint32_t index = index_of(conn);
+
+	if (core->busy_index != index) {
+		sock_resume(core, index);
+		return;
+	}
+	tcb_of(conn)->pending |= TCB_RESUME;
+	conn_ready(core, index);
+}
+
+void c10m_shutdown(c10m_conn *conn)
+{
+	struct core *core = core_of(conn);
+	struct tcb *tcb = tcb_of(conn);
+
+	if (tcb->state == TCP_SYN_SENT || tcb->pending & (TCB_FIN_QUEUED | TCB_ABORTING))
+		return;
+	tcb->pending |= TCB_FIN_QUEUED;
+	conn_ready(core, tcb_index(core, tcb));
+}
+
+void c10m_abort(c10m_conn *conn)
+{
+	struct core *core = core_of(conn);
+	struct tcb *tcb = tcb_of(conn);
+
+	if (tcb->pending & TCB_ABORTING)
+		return;
+	tcb->pending |= TCB_ABORTING;
+	tcb->close_reason = C10M_CLOSE_ABORTED;
+	sock_settle(core, tcb_index(core, tcb));
+}
+
+void c10m_close(c10m_conn *conn)
+{
+	struct core *core = core_of(conn);
+	struct tcb *tcb = tcb_of(conn);
+	bool unread = tcb->rcv_bytes > 0 || tcb->ooo_head != CHUNK_NONE;
+
+	if (tcb->pending & (TCB_NO_READER | TCB_ABORTING))
+		return;
+	/* RFC 9293 section 3.6.1: unread data that is dropped is told by a reset. While on_data runs, what it
+	 * has before it may still be consumed by its return value. */
+	if (tcb->state == TCP_SYN_SENT || (unread && core->busy_index != tcb_index(core, tcb))) {
+		c10m_abort(conn);
+		return;
+	}
+	tcb->pending |= TCB_NO_READER | TCB_FIN_QUEUED;
+	if (tcb->state == TCP_FIN_WAIT_2)
+		conn_set_timer(core, tcb, TCB_TIMER_KEEP, core->now_tick + core->settings.fin_wait2_ms);
+	conn_ready(core, tcb_index(core, tcb));
+	sock_settle(core, tcb_index(core, tcb));
+}
+
+void c10m_set_timer(c10m_conn *conn, uint32_t ms)
+{
+	struct core *core = core_of(conn);
+	struct tcb *tcb = tcb_of(conn);
+
+	tcb->timers &= (uint8_t)~TCB_TIMER_USER;
+	if (ms == 0)
+		return;
+	conn_set_timer(core, tcb, TCB_TIMER_USER, core->now_tick + MIN_OF(ms, TICKS_MAX_AHEAD));
+	conn_file_timers(core, tcb_index(core, tcb));
+}
+
+void c10m_set_nodelay(c10m_conn *conn, int on)
+{
+	struct tcb *tcb = tcb_of(conn);
+
+	tcb->options &= (uint16_t)~TCB_NODELAY;
+	if (on)
+		tcb->options |= TCB_NODELAY;
+	conn_ready(core_of(conn), index_of(conn));
+}
+
+void c10m_set_keepalive(c10m_conn *conn, uint32_t ms)
+{
+	struct core *core = core_of(conn);
+	struct tcb *tcb = tcb_of(conn);
+
+	tcb->keepalive_ms = MIN_OF(ms, TICKS_MAX_AHEAD);
+	tcb->options |= TCB_KEEPALIVE;
+	if (tcb->state < TCP_ESTABLISHED)
+		return;
+	tcb->timers &= (uint8_t)~TCB_TIMER_KEEP;
+	tcp_arm_keepalive(core, tcb);
+	conn_file_timers(core, tcb_index(core, tcb));
+}
+
+void c10m_set_user_timeout(c10m_conn *conn, uint32_t ms)
+{
+	tcb_of(conn)->user_timeout_ms = MIN_OF(ms, TICKS_MAX_AHEAD);
+}
+
+static bool port_is_free(void *context, const struct tuple4 *tuple)
+{
+	struct core *core = context;
+
+	return core_find(core, tuple, core_hash(core, tuple)) == FLOW_NONE;
+}
+
+static int connect_checked(struct core *core, const struct c10m_connect_request *request, uint32_t *index)
+{
+	struct tuple4 tuple = {request->local_address, request->remote_address, request->local_port,
+			       request->remote_port};
+	const struct ports_query query = {port_is_free, NULL, core, PORTS_COUNT};
+	uint32_t own = core->net.destinations.route.address;
+	int error;
+
+	if (request->service >= core->service_count || request->remote_port == 0 || core->stopping ||
+	    !ipv4_is_unicast(request->remote_address) || request->remote_address == own ||
+	    route_is_broadcast(&core->net.destinations.route, request->remote_address) ||
+	    (tuple.local_ip && tuple.local_ip != own) ||
+	    (request->state && request->state_bytes > core->callbacks[request->service].state_size))
+		return -EINVAL;
+	tuple.local_ip = own;
+	if (tuple.local_port == 0) {
+		error = ports_choose(&core->ports, &query, &tuple);
+		if (error)
+			return -EADDRNOTAVAIL;
+	}
+	return tcp_connect(core, &tuple, (uint8_t)request->service, index);
+}
+
+c10m_handle c10m_connect(c10m_worker *worker, const struct c10m_connect_request *request, int *error)
+{
+	struct core *core = (struct core *)worker;
+	uint32_t index = 0;
+	int result = connect_checked(core, request, &index);
+	c10m_conn *conn;
+
+	if (error)
+		*error = result;
+	if (result)
+		return 0;
+	conn = (c10m_conn *)tcb_at(core, index);
+	if (request->state)
+		memcpy(c10m_conn_state(conn), request->state, request->state_bytes);
+	return c10m_conn_handle(conn);
+}
+
+uint64_t c10m_now_us(const c10m_worker *worker)
+{
+	return ((const struct core *)worker)->now_us;
+}

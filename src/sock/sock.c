@@ -1,0 +1,188 @@
+/* sock.c - from what happened to callbacks.
+ * Owns: which block's callback runs (core->busy_index): one that ends inside it is freed when it returns. */
+#include "sock/sock.h"
+
+static const struct c10m_service *service_of(const struct core *core, const struct tcb *tcb)
+{
+	return &core->callbacks[tcb->service];
+}
+
+static c10m_conn *conn_of(struct tcb *tcb)
+{
+	return (c10m_conn *)tcb;
+}
+
+static void call(struct core *core, uint32_t index, void (*callback)(c10m_conn *conn))
+{
+	uint32_t busy = core->busy_index;
+
+	if (!callback)
+		return;
+	core->busy_index = index;
+	callback(conn_of(tcb_at(core, index)));
+	core->busy_index = busy;
+}
+
+static void closed(struct core *core, uint32_t index, enum c10m_close_reason reason)
+{
+	struct tcb *tcb = tcb_at(core, index);
+	uint32_t busy = core->busy_index;
+
+	core->busy_index = index;
+	tcb->pending |= TCB_ABORTING;
+	if (service_of(core, tcb)->on_close)
+		service_of(core, tcb)->on_close(conn_of(tcb), reason);
+	core->busy_index = busy;
+}
+
+static void timer(struct core *core, uint32_t index)
+{
+	call(core, index, service_of(core, tcb_at(core, index))->on_timer);
+	sock_settle(core, index);
+}
+
+const struct core_events sock_events = {closed, timer};
+
+static uint32_t offer(struct core *core, uint32_t index, const uint8_t *data, uint32_t bytes)
+{
+	struct tcb *tcb = tcb_at(core, index);
+	const struct c10m_service *service = service_of(core, tcb);
+	uint32_t busy = core->busy_index;
+	size_t taken;
+
+	if (!service->on_data)
+		return bytes;
+	core->busy_index = index;
+	taken = service->on_data(conn_of(tcb), data, bytes);
+	core->busy_index = busy;
+	return (uint32_t)MIN_OF(taken, (size_t)bytes);
+}
+
+static bool reads(const struct tcb *tcb)
+{
+	return !(tcb->pending & (TCB_NO_READER | TCB_ABORTING));
+}
+
+/* Offers what is kept until the application takes less than it was given. */
+static void offer_kept(struct core *core, uint32_t index)
+{
+	struct tcb *tcb = tcb_at(core, index);
+	uint32_t bytes, taken;
+	const uint8_t *data;
+
+	while (reads(tcb) && (data = recvq_head(core, tcb, &bytes)) != NULL) {
+		taken = offer(core, index, data, bytes);
+		if (tcb->rcv_head == CHUNK_NONE)
+			return;
+		recvq_consume(core, tcb, taken);
+		if (taken < bytes)
+			break;
+	}
+	tcp_window_update(core, tcb);
+}
+
+static void tell_eof(struct core *core, uint32_t index)
+{
+	struct tcb *tcb = tcb_at(core, index);
+
+	if (!(tcb->pending & TCB_FIN_TAKEN) || tcb->pending & TCB_EOF_TOLD || tcb->rcv_bytes || !reads(tcb))
+		return;
+	tcb->pending |= TCB_EOF_TOLD;
+	if (service_of(core, tcb)->on_eof) {
+		call(core, index, service_of(core, tcb)->on_eof);
+		return;
+	}
+	tcb->pending |= TCB_NO_READER | TCB_FIN_QUEUED;
+	conn_ready(core, index);
+}
+
+static void data_input(struct core *core, const struct tcp_result *result)
+{
+	struct tcb *tcb = tcb_at(core, result->index);
+	uint32_t taken = 0, kept;
+
+	if (result->bytes && tcb->rcv_bytes == 0 && reads(tcb))
+		taken = offer(core, result->index, result->data, result->bytes);
+	if (tcb->pending & (TCB_NO_READER | TCB_ABORTING)) {
+		tcp_taken(core, tcb, result, result->bytes);
+		return;
+	}
+	if (taken < result->bytes) {
+		bool behind = tcb->rcv_bytes > 0;
+
+		kept = recvq_add(core, tcb, result->data + taken, result->bytes - taken);
+		if (taken + kept < result->bytes)
+			core->counters.drops[DROP_NO_CHUNK]++;
+		taken += kept;
+		tcp_taken(core, tcb, result, taken);
+		if (behind || tcb->rcv_bytes > kept)
+			offer_kept(core, result->index);
+		return;
+	}
+	tcp_taken(core, tcb, result, taken);
+	offer_kept(core, result->index);
+}
+
+void sock_resume(struct core *core, uint32_t index)
+{
+	struct tcb *tcb = tcb_at(core, index);
+
+	tcb->pending &= (uint16_t)~TCB_RESUME;
+	offer_kept(core, index);
+	sock_settle(core, index);
+}
+
+static void finish(struct core *core, uint32_t index)
+{
+	struct tcb *tcb = tcb_at(core, index);
+
+	tcp_last_ack(core, tcb);
+	if (tcb->state == TCP_TIME_WAIT)
+		time_wait_enter(core, tcb);
+	conn_end(core, index, C10M_CLOSE_NORMAL);
+}
+
+bool sock_settle(struct core *core, uint32_t index)
+{
+	struct tcb *tcb = tcb_at(core, index);
+
+	if (index == core->busy_index)
+		return true; /* its callback runs: settled when that returns */
+	if (tcb->pending & TCB_ABORTING) {
+		tcp_abort_segment(core, tcb);
+		conn_end(core, index, (enum c10m_close_reason)tcb->close_reason);
+		return false;
+	}
+	tell_eof(core, index);
+	if (tcb->pending & TCB_ABORTING)
+		return sock_settle(core, index);
+	if (tcp_finished(tcb)) {
+		finish(core, index);
+		return false;
+	}
+	conn_file_timers(core, index);
+	return true;
+}
+
+void sock_input(struct core *core, const struct tcp_result *result)
+{
+	uint32_t index = result->index;
+	struct tcb *tcb = tcb_at(core, index);
+	const struct c10m_service *service = service_of(core, tcb);
+
+	if (result->events & TCP_EVENT_OPEN)
+		call(core, index, service->on_open);
+	if (result->events & TCP_EVENT_CLOSED) {
+		conn_end(core, index, result->reason);
+		return;
+	}
+	if (result->events & TCP_EVENT_DATA && !(tcb->pending & TCB_ABORTING))
+		data_input(core, result);
+	if (result->events & TCP_EVENT_WRITABLE && reads(tcb) && tcb->pending & TCB_WANTS_ROOM) {
+		tcb->pending &= (uint16_t)~TCB_WANTS_ROOM;
+		call(core, index, service->on_writable);
+		if (tcb->rcv_bytes)
+			offer_kept(core, index);
+	}
+	sock_settle(core, index);
+}

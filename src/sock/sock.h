@@ -1,0 +1,20 @@
+/* sock.h - connections as the application sees them: what happened becomes callbacks.
+ * In: tcp_result from input, timers through core_events.  Out: calls of the services. */
+#ifndef C10M_SOCK_SOCK_H
+#define C10M_SOCK_SOCK_H
+
+#include "tcp/core.h"
+
+extern const struct core_events sock_events;
+
+/* Cores of this process by id: a c10m_conn finds its core by the id in its block. */
+void sock_register(struct core *core);
+void sock_unregister(const struct core *core);
+
+/* Tells the application what a segment brought, and closes what is over. */
+void sock_input(struct core *core, const struct tcp_result *result);
+/* After anything that may have ended a connection or moved its deadlines; false when the block is gone. */
+bool sock_settle(struct core *core, uint32_t index);
+void sock_resume(struct core *core, uint32_t index);
+
+#endif

@@ -1,0 +1,72 @@
+/* rebuild.c - table, wheel and free lists from blocks and compact entries alone (design idea 8). */
+#include "stack/internal.h"
+
+static bool block_live(void *context, const void *object)
+{
+	const struct tcb *tcb = object;
+
+	(void)context;
+	return tcb->state != TCB_FREE || tcb->pending & (TCB_READY | TCB_WAITING);
+}
+
+static bool half_open_live(void *context, const void *object)
+{
+	(void)context;
+	return ((const struct half_open *)object)->in_use;
+}
+
+static bool time_wait_live(void *context, const void *object)
+{
+	(void)context;
+	return ((const struct time_wait *)object)->in_use;
+}
+
+static void insert(struct core *core, const struct tuple4 *tuple, uint32_t ref)
+{
+	bool stored = flow_table_insert(&core->table, core_hash(core, tuple), ref);
+
+	CHECK(stored);
+}
+
+static void blocks(struct core *core)
+{
+	for (uint32_t i = 0; i < core->blocks.fresh; i++) {
+		struct tcb *tcb = tcb_at(core, i);
+
+		tcb->timers &= (uint8_t)~(TCB_FILED_NEAR | TCB_FILED_FAR);
+		if (tcb->state == TCB_FREE)
+			continue;
+		insert(core, &tcb->tuple, flow_ref(FLOW_BLOCK, i));
+		conn_file_timers(core, i);
+	}
+}
+
+static void compact(struct core *core)
+{
+	for (uint32_t i = 0; i < core->half_opens.fresh; i++) {
+		const struct half_open *entry = pool_at(&core->half_opens, i);
+
+		if (entry->in_use)
+			insert(core, &entry->tuple, flow_ref(FLOW_HALF_OPEN, i));
+	}
+	for (uint32_t i = 0; i < core->time_waits.fresh; i++) {
+		const struct time_wait *entry = pool_at(&core->time_waits, i);
+
+		if (entry->in_use)
+			insert(core, &entry->tuple, flow_ref(FLOW_TIME_WAIT, i));
+	}
+}
+
+void stack_rebuild(struct stack *stack, uint64_t now_us)
+{
+	struct core *core = &stack->core;
+
+	stack_set_time(stack, now_us);
+	flow_table_init(&core->table, core->table.buckets, core->table.capacity);
+	wheel_clear(core->wheel, core->now_tick);
+	pool_rebuild(&core->blocks, core->blocks.fresh, block_live, NULL);
+	pool_rebuild(&core->half_opens, core->half_opens.fresh, half_open_live, NULL);
+	pool_rebuild(&core->time_waits, core->time_waits.fresh, time_wait_live, NULL);
+	blocks(core);
+	compact(core);
+}

@@ -1,0 +1,178 @@
+/* rx.c - a burst of frames, in stages: what a stage will touch was prefetched by the one before.
+ *
+ *   1  parse Ethernet, IPv4, TCP; verify checksums; hash; prefetch buckets
+ *   2  probe the table; prefetch the three lines of each block
+ *   3  probe again (an earlier packet of the burst may have opened or closed it) and process
+ *
+ * In: port.  Out: a drop counted, a reply queued, or sock/ told what happened. */
+#include "base/plant.h"
+#include "stack/internal.h"
+
+struct parsed {
+	const uint8_t *frame;
+	uint64_t hash;
+	struct tuple4 tuple;
+	struct tcp_segment segment;
+};
+
+static enum drop_reason icmp_input(struct core *core, const uint8_t *frame, const struct ipv4_header *ip)
+{
+	const uint8_t *at = frame + ETH_HEADER_BYTES + ip->header_bytes;
+	struct icmp_message message;
+	struct icmp_quote quote;
+	enum drop_reason reason = icmp_parse(at, (size_t)ip->total_bytes - ip->header_bytes, &message);
+
+	if (reason)
+		return reason;
+	if (message.type == ICMP_ECHO_REQUEST && message.code == 0)
+		return net_echo_reply(&core->net, frame, ip, &message);
+	if (message.type != ICMP_UNREACHABLE && message.type != ICMP_TIME_EXCEEDED &&
+	    message.type != ICMP_PARAMETER_PROBLEM)
+		return DROP_ICMP_UNKNOWN; /* source quench among them: RFC 6633 */
+	reason = icmp_parse_quote(&message, &quote);
+	if (reason)
+		return reason;
+	if (message.type == ICMP_TIME_EXCEEDED)
+		core->counters.ip_hops_exceeded++;
+	if (quote.protocol != IP_PROTOCOL_TCP)
+		return DROP_ICMP_NO_FLOW;
+	return tcp_icmp_error(core, &message, &quote);
+}
+
+static enum drop_reason tcp_prepare(struct core *core, const struct packet *packet,
+				    const struct ipv4_header *ip, struct parsed *parsed)
+{
+	const uint8_t *at = packet->data + ETH_HEADER_BYTES + ip->header_bytes;
+	size_t bytes = (size_t)ip->total_bytes - ip->header_bytes;
+	enum drop_reason reason = tcp_parse(at, bytes, &parsed->segment);
+
+	if (reason)
+		return reason;
+	if (packet->checksum != PACKET_CSUM_VERIFIED && !PLANTED(CHECKSUM_SKIPPED) &&
+	    !tcp_checksum_good(at, bytes, ip->source, ip->destination))
+		return DROP_TCP_CHECKSUM;
+	parsed->frame = packet->data;
+	parsed->tuple = (struct tuple4){ip->destination, ip->source, parsed->segment.destination_port,
+					parsed->segment.source_port};
+	parsed->hash = core_hash(core, &parsed->tuple);
+	flow_table_prefetch(&core->table, parsed->hash);
+	core->counters.tcp_segments_in++;
+	return DROP_NONE;
+}
+
+/* True when a segment was prepared. */
+static bool parse(struct core *core, const struct packet *packet, struct parsed *parsed)
+{
+	const struct route *route = &core->net.destinations.route;
+	struct eth_header eth;
+	struct ipv4_header ip;
+	enum drop_reason reason = eth_parse(packet->data, packet->bytes, &eth);
+	bool segment = false;
+
+	if (!reason && !eth_equal(&eth.destination, &route->mac) && !eth_is_multicast(&eth.destination))
+		reason = DROP_ETH_NOT_OURS;
+	if (!reason && eth.type == ETH_TYPE_ARP) {
+		reason = net_arp_input(&core->net, packet->data, packet->bytes);
+	} else if (!reason && eth.type == ETH_TYPE_IPV4) {
+		reason = ipv4_parse(packet->data + ETH_HEADER_BYTES, packet->bytes - ETH_HEADER_BYTES, &ip);
+		if (!reason && (ip.destination != route->address || eth_is_multicast(&eth.destination)))
+			reason = DROP_IP_NOT_OURS;
+		if (!reason && (ip.source == route->address || route_is_broadcast(route, ip.source)))
+			reason = DROP_IP_BAD_SOURCE;
+		if (!reason && (ip.flags & IPV4_MF || ip.fragment_offset))
+			reason = DROP_IP_FRAGMENT;
+		if (!reason && ip.protocol == IP_PROTOCOL_ICMP)
+			reason = icmp_input(core, packet->data, &ip);
+		else if (!reason && ip.protocol == IP_PROTOCOL_TCP)
+			segment = (reason = tcp_prepare(core, packet, &ip, parsed)) == DROP_NONE;
+		else if (!reason)
+			reason = DROP_IP_PROTOCOL;
+	} else if (!reason) {
+		reason = DROP_ETH_TYPE;
+	}
+	if (reason)
+		core->counters.drops[reason]++;
+	return segment;
+}
+
+static void probe(const struct core *core, const struct parsed *parsed)
+{
+	uint32_t refs[FLOW_CANDIDATES_MAX];
+	uint32_t count = flow_table_candidates(&core->table, parsed->hash, refs);
+
+	if (count == 0)
+		return;
+	if (likely(flow_ref_kind(refs[0]) == FLOW_BLOCK)) {
+		const uint8_t *block = core->blocks.objects + (size_t)flow_ref_index(refs[0]) * core->blocks.stride;
+
+		PREFETCH_WRITE(block);
+		PREFETCH_WRITE(block + CACHE_LINE);
+		PREFETCH_WRITE(block + (size_t)2 * CACHE_LINE);
+		PREFETCH_WRITE(block + (size_t)3 * CACHE_LINE);
+	} else {
+		PREFETCH_WRITE(core_tuple_of(core, refs[0]));
+	}
+}
+
+static enum drop_reason block_input(struct core *core, const struct parsed *parsed, uint32_t index,
+				    struct tcp_result *result)
+{
+	enum drop_reason reason;
+
+	result->index = index;
+	reason = tcp_input(core, tcb_at(core, index), &parsed->segment, result);
+	if (result->events & TCP_EVENT_RESET)
+		tcp_send_reset(core, parsed->frame, &parsed->tuple, &parsed->segment);
+	sock_input(core, result);
+	return reason;
+}
+
+static enum drop_reason segment_input(struct core *core, const struct parsed *parsed)
+{
+	uint32_t ref = core_find(core, &parsed->tuple, parsed->hash);
+	struct tcp_result result = {.index = POOL_NONE};
+	enum drop_reason reason = DROP_NONE;
+
+	if (likely(ref != FLOW_NONE && flow_ref_kind(ref) == FLOW_BLOCK))
+		return block_input(core, parsed, flow_ref_index(ref), &result);
+	if (ref != FLOW_NONE && flow_ref_kind(ref) == FLOW_TIME_WAIT &&
+	    !tcp_time_wait_input(core, parsed->frame, flow_ref_index(ref), &parsed->segment, &reason))
+		return reason;
+	if (ref != FLOW_NONE && flow_ref_kind(ref) == FLOW_HALF_OPEN)
+		reason = tcp_half_open_input(core, parsed->frame, flow_ref_index(ref), parsed->hash,
+					     &parsed->segment, &result);
+	else
+		reason = tcp_listen_input(core, parsed->frame, &parsed->tuple, parsed->hash, &parsed->segment,
+					  &result);
+	if (result.events & TCP_EVENT_OPEN) /* the third segment may carry data */
+		return block_input(core, parsed, result.index, &result);
+	return reason;
+}
+
+static void burst(struct stack *stack, const struct packet *packets, uint32_t count)
+{
+	struct parsed parsed[STACK_BURST];
+	struct core *core = &stack->core;
+	uint32_t segments = 0;
+
+	for (uint32_t i = 0; i < count; i++) {
+		core->counters.rx_packets++;
+		core->counters.rx_bytes += packets[i].bytes;
+		segments += parse(core, &packets[i], &parsed[segments]);
+	}
+	for (uint32_t i = 0; i < segments; i++)
+		probe(core, &parsed[i]);
+	for (uint32_t i = 0; i < segments; i++) {
+		enum drop_reason reason = segment_input(core, &parsed[i]);
+
+		if (reason)
+			core->counters.drops[reason]++;
+	}
+}
+
+void stack_rx(struct stack *stack, uint64_t now_us, struct packet *packets, uint32_t count)
+{
+	stack_set_time(stack, now_us);
+	for (uint32_t done = 0; done < count; done += STACK_BURST)
+		burst(stack, packets + done, MIN_OF(count - done, (uint32_t)STACK_BURST));
+}

@@ -1,0 +1,187 @@
+/* tx.c - what is due by time, then what waits to be sent.
+ * In: the wheel, the ready list, the ring of replies.  Out: filled frames. */
+#include "base/plant.h"
+#include "stack/internal.h"
+
+#define DUE_MAX    64
+#define SWEEP_STEP 1024u
+
+/* A wheel entry is the block's near or far one, or was overtaken by an earlier one and means nothing. */
+static void entry_fired(struct core *core, const struct wheel_entry *entry)
+{
+	struct tcb *tcb = tcb_at(core, entry->index);
+
+	if (tcb->timers & TCB_FILED_NEAR && tcb->near_tick == entry->tick)
+		tcb->timers &= (uint8_t)~TCB_FILED_NEAR;
+	else if (tcb->timers & TCB_FILED_FAR && tcb->far_tick == entry->tick)
+		tcb->timers &= (uint8_t)~TCB_FILED_FAR;
+	else
+		return;
+	if (tcb->state == TCB_FREE)
+		return;
+	tcp_timers_run(core, entry->index);
+	core->counters.timer_refiled += tcb->state != TCB_FREE;
+}
+
+static void expire(struct core *core)
+{
+	struct wheel_entry due[DUE_MAX];
+	uint32_t count;
+
+	do {
+		count = wheel_expire(core->wheel, core->now_tick, due, DUE_MAX);
+		for (uint32_t i = 0; i < count; i++) {
+			uint8_t *block = pool_at(&core->blocks, due[i].index);
+
+			PREFETCH_WRITE(block);
+			PREFETCH_WRITE(block + CACHE_LINE);
+		}
+		for (uint32_t i = 0; i < count; i++)
+			entry_fired(core, &due[i]);
+	} while (count == DUE_MAX);
+}
+
+/* No wheel entry was left for somebody: look at all blocks, a slice at a time, until all are filed again. */
+static void sweep(struct core *core)
+{
+	uint32_t end = MIN_OF(core->sweep_next + SWEEP_STEP, core->blocks.fresh);
+
+	core->sweeping = false;
+	for (; core->sweep_next < end; core->sweep_next++) {
+		uint32_t next = core->sweep_next;
+
+		if (tcb_at(core, next)->state == TCB_FREE)
+			continue;
+		tcp_timers_run(core, next);
+		core->sweep_next = next; /* a failed filing sets it back */
+	}
+	if (core->sweep_next < core->blocks.fresh)
+		core->sweeping = true;
+	else
+		core->sweep_next = 0;
+}
+
+static void run_timers(struct stack *stack)
+{
+	struct core *core = &stack->core;
+
+	expire(core);
+	if (unlikely(core->sweeping))
+		sweep(core);
+	half_open_expire(core);
+	time_wait_expire(core);
+	if (core->net.destinations.probing && tick_reached(core->net.probe_tick, core->now_tick))
+		net_tick(&core->net);
+}
+
+static uint32_t ready_pop(struct core *core)
+{
+	uint32_t index = core->ready_head;
+	struct tcb *tcb = tcb_at(core, index);
+
+	core->ready_head = tcb->ready_next;
+	if (core->ready_head != POOL_NONE)
+		PREFETCH_WRITE(pool_at(&core->blocks, core->ready_head));
+	tcb->pending &= (uint16_t)~TCB_READY;
+	return index;
+}
+
+static void wait_for_neighbour(struct core *core, uint32_t index)
+{
+	struct tcb *tcb = tcb_at(core, index);
+	struct destination *hop = destination_hop(&core->net.destinations, tcb->destination);
+
+	tcb->pending |= TCB_WAITING;
+	tcb->ready_next = hop->waiting;
+	hop->waiting = index;
+}
+
+/* One connection's turn; frames filled. */
+static uint32_t serve(struct core *core, uint32_t index, struct packet *packets, uint32_t max)
+{
+	struct tcb *tcb = tcb_at(core, index);
+	uint32_t count;
+
+	if (tcb->state == TCB_FREE) {
+		pool_give(&core->blocks, index);
+		return 0;
+	}
+	if (tcb->pending & TCB_RESUME) {
+		uint32_t generation = tcb->generation;
+
+		sock_resume(core, index);
+		if (tcb->state == TCB_FREE || tcb->generation != generation || tcb->pending & TCB_READY)
+			return 0;
+	}
+	if (!net_resolve(&core->net, tcb->destination)) {
+		wait_for_neighbour(core, index);
+		conn_file_timers(core, index);
+		return 0;
+	}
+	count = tcp_output(core, index, packets, max);
+	if (count == max && !PLANTED(READY_LOST)) /* perhaps there is more */
+		conn_ready(core, index);
+	conn_file_timers(core, index);
+	return count;
+}
+
+uint32_t stack_tx(struct stack *stack, uint64_t now_us, struct packet *packets, uint32_t max)
+{
+	struct core *core = &stack->core;
+	uint32_t count, turns;
+
+	stack_set_time(stack, now_us);
+	run_timers(stack);
+	count = net_replies_take(&core->net, packets, max);
+	for (uint32_t i = 0; i < count; i++)
+		core->counters.tx_bytes += packets[i].bytes;
+	for (turns = 0; turns < 4096 && count < max && core->ready_head != POOL_NONE; turns++)
+		count += serve(core, ready_pop(core), packets + count, max - count);
+	if (count < max && core->net.reply_count) {
+		uint32_t more = net_replies_take(&core->net, packets + count, max - count);
+
+		for (uint32_t i = 0; i < more; i++)
+			core->counters.tx_bytes += packets[count + i].bytes;
+		count += more;
+	}
+	core->counters.tx_packets += count;
+	if (max && count == max && stack_has_output(stack))
+		core->counters.stack_tx_stalls++;
+	return count;
+}
+
+bool stack_has_output(const struct stack *stack)
+{
+	return stack->core.ready_head != POOL_NONE || stack->core.net.reply_count > 0;
+}
+
+static void nearer(bool has, uint32_t tick, uint32_t now, int64_t *best)
+{
+	int64_t ahead = (int32_t)(tick - now);
+
+	if (has && ahead < *best)
+		*best = ahead;
+}
+
+uint64_t stack_deadline(const struct stack *stack)
+{
+	const struct core *core = &stack->core;
+	int64_t best = INT64_MAX;
+	uint32_t tick = 0;
+	bool has;
+
+	if (stack_has_output(stack) || core->sweeping)
+		return core->now_us;
+	has = wheel_next(core->wheel, &tick);
+	nearer(has, tick, core->now_tick, &best);
+	has = half_open_deadline(core, &tick);
+	nearer(has, tick, core->now_tick, &best);
+	has = time_wait_deadline(core, &tick);
+	nearer(has, tick, core->now_tick, &best);
+	nearer(core->net.destinations.probing > 0, core->net.probe_tick, core->now_tick, &best);
+	if (best == INT64_MAX)
+		return UINT64_MAX;
+	if (best <= 0)
+		return core->now_us;
+	return (core->now_us / TICK_US + (uint64_t)best) * TICK_US;
+}
