@@ -75,8 +75,10 @@ static bool parse(struct core *core, const struct packet *packet, struct parsed 
 		reason = net_arp_input(&core->net, packet->data, packet->bytes);
 	} else if (!reason && eth.type == ETH_TYPE_IPV4) {
 		reason = ipv4_parse(packet->data + ETH_HEADER_BYTES, packet->bytes - ETH_HEADER_BYTES, &ip);
-		if (!reason && (ip.destination != route->address || eth_is_multicast(&eth.destination)))
+		if (!reason && ip.destination != route->address)
 			reason = DROP_IP_NOT_OURS;
+		if (!reason && eth_is_multicast(&eth.destination))
+			reason = DROP_ETH_NOT_OURS;
 		if (!reason && (ip.source == route->address || route_is_broadcast(route, ip.source)))
 			reason = DROP_IP_BAD_SOURCE;
 		if (!reason && (ip.flags & IPV4_MF || ip.fragment_offset))

@@ -134,7 +134,7 @@ static void services_init(struct core *core, const struct stack_config *config)
 		largest = MAX_OF(largest, core->services[i].receive_bytes);
 		listen_on(core, i, true);
 	}
-	while (core->wscale < 14 && largest >> core->wscale > 65535)
+	while (core->wscale < 14 && largest >> core->wscale > 65536)
 		core->wscale++;
 }
 

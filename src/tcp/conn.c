@@ -165,10 +165,10 @@ static uint32_t *tick_of(struct tcb *tcb, uint8_t timer)
 	}
 }
 
-/* Only notes it: conn_file_timers sees to the wheel, once, when all is said. */
+/* A tick may have almost passed already: one more, so that no timer fires early. Only notes it: conn_file_timers sees to the wheel, once, when all is said. */
 void conn_set_timer(struct core *core, struct tcb *tcb, uint8_t timer, uint32_t tick)
 {
-	*tick_of(tcb, timer) = tick;
+	*tick_of(tcb, timer) = tick + 1;
 	tcb->timers |= timer;
 	(void)core;
 }

@@ -6,7 +6,7 @@
 #include "base/plant.h"
 #include "tcp/congestion.h"
 
-#define CHALLENGES_PER_SECOND 1000u
+#define CHALLENGES_PER_SECOND 100u
 
 static void acknowledge_at_once(struct core *core, struct tcb *tcb)
 {
@@ -312,7 +312,7 @@ static enum drop_reason text_input(struct core *core, struct tcb *tcb, const str
 		fin = false;
 	}
 	if (bytes && tcb->pending & TCB_NO_READER) {
-		tcp_abort_segment(core, tcb);
+		result->events |= TCP_EVENT_RESET;
 		ended(result, C10M_CLOSE_ABORTED);
 		return DROP_TCP_AFTER_CLOSE;
 	}

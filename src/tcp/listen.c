@@ -226,7 +226,7 @@ static enum drop_reason establish(struct core *core, const struct half_open *ent
 	tcb->snd_wl1 = entry->irs;
 	tcb->snd_wnd = entry->window;
 	tcb->max_snd_wnd = entry->window;
-	if (entry->tries == 0 && entry->born_us)
+	if (entry->tries == 0 && entry->in_use)
 		tcp_rtt_sample(core, tcb, (uint32_t)core->now_us - entry->born_us);
 	else if (entry->tries)
 		tcb->cwnd = tcb->mss; /* RFC 5681 section 3.1: the SYN-ACK was lost */
@@ -252,7 +252,6 @@ static enum drop_reason cookie_input(struct core *core, const uint8_t *frame, co
 	entry.irs = segment->seq - 1;
 	entry.iss = cookie;
 	entry.mss = cookie_mss[cookie & 7];
-	entry.born_us = 0;
 	if (entry.options & TCP_OPT_TIMESTAMPS && scale <= 14) {
 		entry.options |= TCP_OPT_WSCALE;
 		entry.wscale = (uint8_t)scale;

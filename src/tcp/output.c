@@ -14,7 +14,8 @@ static uint16_t window_to_advertise(struct core *core, struct tcb *tcb, bool syn
 	uint32_t room = tcp_receive_room(core, tcb), scale = syn ? 0 : tcb->wscales & 15;
 	uint32_t right = tcb->rcv_nxt + room, window;
 
-	if (seq_lt(right, tcb->rcv_adv) || right - tcb->rcv_adv < MIN_OF(limit / 2, (uint32_t)tcb->mss))
+	if (seq_lt(right, tcb->rcv_adv) ||
+	    (tcb->rcv_bytes && right - tcb->rcv_adv < MIN_OF(limit / 2, (uint32_t)tcb->mss)))
 		right = tcb->rcv_adv;
 	window = MIN_OF((right - tcb->rcv_nxt) >> scale, 65535u);
 	right = tcb->rcv_nxt + (window << scale);
@@ -153,7 +154,8 @@ static uint32_t sendable(const struct core *core, const struct tcb *tcb, bool *f
 	unsent = tcb->snd_bytes - flight;
 	usable = window > flight ? window - flight : 0;
 	bytes = MIN_OF(MIN_OF(unsent, usable), (uint32_t)tcb->mss);
-	if (bytes == unsent && tcb->pending & TCB_FIN_QUEUED && tcb->state != TCP_SYN_SENT)
+	if (bytes == unsent && tcb->pending & TCB_FIN_QUEUED && tcb->state != TCP_FIN_WAIT_2 &&
+	    tcb->state < TCP_TIME_WAIT)
 		*fin = true;
 	if (bytes == 0 || bytes == tcb->mss || *fin)
 		return bytes;

@@ -117,8 +117,7 @@ bool tcp_time_wait_input(struct core *core, const uint8_t *frame, uint32_t index
 
 	*reason = DROP_TCP_TIME_WAIT;
 	if (segment->flags & TCP_RST) {
-		*reason = DROP_TCP_RST_IGNORED; /* RFC 1337 */
-		return false;
+		return false; /* RFC 1337 */
 	}
 	if (is_new_incarnation(entry, segment)) {
 		core->counters.tcp_time_wait_reused++;
