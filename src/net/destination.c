@@ -23,8 +23,9 @@ void destinations_init(struct destinations *table, void *memory, uint32_t capaci
 {
 	memset(memory, 0, destinations_bytes(capacity));
 	table->entries = memory;
-	table->heads = (uint32_t *)((uint8_t *)memory +
-				    ALIGN_UP((size_t)capacity * sizeof(struct destination), (size_t)CACHE_LINE));
+	table->heads =
+		(uint32_t *)((uint8_t *)memory +
+			     ALIGN_UP((size_t)capacity * sizeof(struct destination), (size_t)CACHE_LINE));
 	table->head_mask = heads_for(capacity) - 1;
 	table->capacity = capacity;
 	table->used = 1;

@@ -25,16 +25,16 @@ enum neighbour_state {
 };
 
 struct destination {
-	uint32_t ip;            /* next hop; with mtu the entry's name */
+	uint32_t ip; /* next hop; with mtu the entry's name */
 	uint32_t asked_tick;
 	uint32_t confirmed_tick;
-	uint32_t waiting;       /* connections that wait for the link address: list by ready_next */
+	uint32_t waiting; /* connections that wait for the link address: list by ready_next */
 	uint16_t mtu;
-	uint16_t hop;           /* entry that holds the neighbour state (itself, unless a smaller MTU) */
+	uint16_t hop; /* entry that holds the neighbour state (itself, unless a smaller MTU) */
 	uint8_t state, tries;
 	struct eth_address mac;
 	uint8_t pad[2];
-	uint32_t next;          /* hash chain, also of free entries */
+	uint32_t next; /* hash chain, also of free entries */
 };
 
 _Static_assert(sizeof(struct destination) == 36, "bytes of a destination");
@@ -49,19 +49,20 @@ struct destinations {
 	struct destination *entries;
 	uint32_t *heads;
 	uint32_t head_mask, capacity, used;
-	uint32_t probing;      /* entries that are INCOMPLETE */
+	uint32_t probing; /* entries that are INCOMPLETE */
 	struct route route;
 };
 
 size_t destinations_bytes(uint32_t capacity);
-void destinations_init(struct destinations *table, void *memory, uint32_t capacity, const struct route *route);
+void destinations_init(struct destinations *table, void *memory, uint32_t capacity,
+		       const struct route *route);
 
 /* The next hop for an address; 0 when there is no route. */
 uint32_t route_next_hop(const struct route *route, uint32_t address);
 bool route_is_broadcast(const struct route *route, uint32_t address);
 
-/* The entry for an address at the interface's own MTU (or `mtu` when smaller); DESTINATION_NONE when the table is full or
- * there is no route. */
+/* The entry for an address at the interface's own MTU (or `mtu` when smaller); DESTINATION_NONE when the
+ * table is full or there is no route. */
 uint16_t destination_for(struct destinations *table, uint32_t address, uint32_t mtu);
 /* The entry of a next hop if there is one. */
 uint16_t destination_find(struct destinations *table, uint32_t hop_ip, uint32_t mtu);

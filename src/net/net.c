@@ -183,7 +183,8 @@ static void ask(struct net *net, struct destination *entry, bool unicast)
 	entry->asked_tick = net->now_tick;
 	entry->tries++;
 	arp_send(net, ARP_REQUEST, unicast ? &entry->mac : &eth_broadcast, entry->ip);
-	if (tick_before(net->now_tick + NEIGHBOUR_RETRY_MS, net->probe_tick) || net->destinations.probing <= 1)
+	if (tick_before(net->now_tick + NEIGHBOUR_RETRY_MS, net->probe_tick) ||
+	    net->destinations.probing <= 1)
 		net->probe_tick = net->now_tick + NEIGHBOUR_RETRY_MS;
 }
 

@@ -12,10 +12,10 @@
 #include "wire/icmp.h"
 #include "wire/ipv4.h"
 
-#define REPLIES           1024u
-#define REPLY_INLINE      116
-#define REPLY_RATE_BURST  1000u  /* resets and ICMP at once ... */
-#define REPLY_RATE        10000u /* ... and a second */
+#define REPLIES          1024u
+#define REPLY_INLINE     116
+#define REPLY_RATE_BURST 1000u  /* resets and ICMP at once ... */
+#define REPLY_RATE       10000u /* ... and a second */
 
 struct reply {
 	uint32_t chunk; /* CHUNK_NONE: the frame is in data */
@@ -34,7 +34,7 @@ struct net {
 	uint32_t reply_first, reply_count;
 	uint32_t now_tick;
 	uint32_t rate_tick, rate_tokens;
-	uint32_t probe_tick;        /* neighbours are looked at again */
+	uint32_t probe_tick; /* neighbours are looked at again */
 	uint16_t ip_id;
 	/* Called when a neighbour's link address became known, or it stays silent. */
 	void (*resolved)(void *context, uint32_t waiting, bool reachable);
@@ -56,8 +56,8 @@ enum drop_reason net_arp_input(struct net *net, const uint8_t *frame, size_t byt
 enum drop_reason net_echo_reply(struct net *net, const uint8_t *frame, const struct ipv4_header *ip,
 				const struct icmp_message *message);
 
-/* Whether the link address of a destination is known; asks for it (once a second) when it is not, and confirms
- * it when it is old. */
+/* Whether the link address of a destination is known; asks for it (once a second) when it is not, and
+ * confirms it when it is old. */
 bool net_resolve(struct net *net, uint16_t destination);
 /* The peer has made progress: its next hop is alive. */
 void net_confirm(struct net *net, uint16_t destination);

@@ -33,7 +33,7 @@ static void blocks(struct core *core)
 	for (uint32_t i = 0; i < core->blocks.fresh; i++) {
 		struct tcb *tcb = tcb_at(core, i);
 
-		tcb->timers &= (uint8_t)~(TCB_FILED_NEAR | TCB_FILED_FAR);
+		tcb->timers &= (uint8_t) ~(TCB_FILED_NEAR | TCB_FILED_FAR);
 		if (tcb->state == TCB_FREE)
 			continue;
 		insert(core, &tcb->tuple, flow_ref(FLOW_BLOCK, i));

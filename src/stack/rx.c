@@ -105,7 +105,8 @@ static void probe(const struct core *core, const struct parsed *parsed)
 	if (count == 0)
 		return;
 	if (likely(flow_ref_kind(refs[0]) == FLOW_BLOCK)) {
-		const uint8_t *block = core->blocks.objects + (size_t)flow_ref_index(refs[0]) * core->blocks.stride;
+		const uint8_t *block = core->blocks.objects +
+				       (size_t)flow_ref_index(refs[0]) * core->blocks.stride;
 
 		PREFETCH_WRITE(block);
 		PREFETCH_WRITE(block + CACHE_LINE);

@@ -9,8 +9,8 @@
 
 struct congestion_control {
 	const char *name;
-	void (*acked)(struct tcb *tcb, uint32_t bytes);  /* new data acknowledged, not in recovery */
-	void (*loss)(struct tcb *tcb, uint32_t flight);  /* fast retransmit: sets ssthresh and cwnd */
+	void (*acked)(struct tcb *tcb, uint32_t bytes); /* new data acknowledged, not in recovery */
+	void (*loss)(struct tcb *tcb, uint32_t flight); /* fast retransmit: sets ssthresh and cwnd */
 	void (*timeout)(struct tcb *tcb, uint32_t flight, bool first); /* retransmission timeout */
 };
 

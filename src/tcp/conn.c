@@ -93,8 +93,8 @@ uint32_t conn_take(struct core *core, const struct tuple4 *tuple, uint8_t servic
 	return index;
 }
 
-/* A block on the ready list, or on a neighbour's, stays there as TCB_FREE and is given back when the list comes
- * to it: no list is searched for an ending connection. */
+/* A block on the ready list, or on a neighbour's, stays there as TCB_FREE and is given back when the list
+ * comes to it: no list is searched for an ending connection. */
 void conn_free(struct core *core, uint32_t index)
 {
 	struct tcb *tcb = tcb_at(core, index);
@@ -147,7 +147,8 @@ void conn_waiters(void *context, uint32_t waiting, bool reachable)
 		else if (tcb->state == TCP_SYN_SENT)
 			conn_end(core, index, C10M_CLOSE_UNREACHABLE);
 		else
-			core->counters.drops[DROP_NEIGHBOUR_UNRESOLVED]++; /* the retransmission timer asks again */
+			core->counters
+				.drops[DROP_NEIGHBOUR_UNRESOLVED]++; /* the retransmission timer asks again */
 	}
 }
 
@@ -165,7 +166,8 @@ static uint32_t *tick_of(struct tcb *tcb, uint8_t timer)
 	}
 }
 
-/* A tick may have almost passed already: one more, so that no timer fires early. Only notes it: conn_file_timers sees to the wheel, once, when all is said. */
+/* A tick may have almost passed already: one more, so that no timer fires early. Only notes it:
+ * conn_file_timers sees to the wheel, once, when all is said. */
 void conn_set_timer(struct core *core, struct tcb *tcb, uint8_t timer, uint32_t tick)
 {
 	*tick_of(tcb, timer) = tick + 1;
@@ -190,8 +192,8 @@ static bool earliest(const struct tcb *tcb, uint32_t *tick)
 	return any;
 }
 
-/* Design idea 10: a deadline that moves later moves nothing; an earlier one files a new entry. A block knows two
- * of its entries, a near and a far one; a third, overtaken, finds out when it fires. */
+/* Design idea 10: a deadline that moves later moves nothing; an earlier one files a new entry. A block knows
+ * two of its entries, a near and a far one; a third, overtaken, finds out when it fires. */
 void conn_file_timers(struct core *core, uint32_t index)
 {
 	struct tcb *tcb = tcb_at(core, index);

@@ -40,7 +40,8 @@ struct tcp_service {
 };
 
 struct core_settings {
-	uint32_t initial_window_segments, delayed_ack_ms, rto_min_us, rto_initial_us, time_wait_ms, fin_wait2_ms;
+	uint32_t initial_window_segments, delayed_ack_ms, rto_min_us, rto_initial_us, time_wait_ms,
+		fin_wait2_ms;
 	bool no_timestamps, no_window_scale, always_cookies, tx_checksum;
 };
 
@@ -68,7 +69,7 @@ struct core {
 	bool sweeping, stopping;
 	uint32_t sweep_next;
 	uint32_t challenge_tick, challenge_tokens;
-	uint32_t cookie_tick;     /* when the last SYN cookie went out */
+	uint32_t cookie_tick; /* when the last SYN cookie went out */
 	bool cookies_out;
 	uint32_t busy_index;      /* the block whose callback runs: it is freed when that returns */
 	uint8_t listeners[65536]; /* service + 1 of a port; 0: nobody */
@@ -87,7 +88,7 @@ struct tcp_result {
 	uint32_t index; /* the block */
 	const uint8_t *data;
 	uint32_t bytes;
-	bool fin;       /* a FIN follows the data */
+	bool fin; /* a FIN follows the data */
 };
 
 PURE_INLINE struct tcb *tcb_at(const struct core *core, uint32_t index)
@@ -139,7 +140,8 @@ void queues_free(struct core *core, struct tcb *tcb);
 uint32_t recvq_add(struct core *core, struct tcb *tcb, const uint8_t *data, uint32_t bytes);
 const uint8_t *recvq_head(struct core *core, const struct tcb *tcb, uint32_t *bytes);
 void recvq_consume(struct core *core, struct tcb *tcb, uint32_t bytes);
-enum drop_reason ooo_add(struct core *core, struct tcb *tcb, uint32_t seq, const uint8_t *data, uint32_t bytes);
+enum drop_reason ooo_add(struct core *core, struct tcb *tcb, uint32_t seq, const uint8_t *data,
+			 uint32_t bytes);
 /* Moves what has become in order to the receive queue and advances rcv_nxt. */
 void ooo_drain(struct core *core, struct tcb *tcb);
 uint32_t tcp_receive_room(const struct core *core, const struct tcb *tcb);
@@ -152,8 +154,10 @@ void tcp_reply(struct core *core, const struct eth_address *to, const struct tup
 
 /* --- listen.c: passive opens */
 enum drop_reason tcp_listen_input(struct core *core, const uint8_t *frame, const struct tuple4 *tuple,
-				  uint64_t hash, const struct tcp_segment *segment, struct tcp_result *result);
-/* index: of the half-open entry. CONTINUE (DROP_NONE with result->index set) lets the block take the segment. */
+				  uint64_t hash, const struct tcp_segment *segment,
+				  struct tcp_result *result);
+/* index: of the half-open entry. CONTINUE (DROP_NONE with result->index set) lets the block take the segment.
+ */
 enum drop_reason tcp_half_open_input(struct core *core, const uint8_t *frame, uint32_t index, uint64_t hash,
 				     const struct tcp_segment *segment, struct tcp_result *result);
 void half_open_expire(struct core *core);

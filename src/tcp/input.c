@@ -22,7 +22,8 @@ static void challenge(struct core *core, struct tcb *tcb)
 {
 	if (core->now_tick - core->challenge_tick >= TICKS_PER_SECOND || core->challenge_tick == 0) {
 		core->challenge_tick = core->now_tick | 1;
-		core->challenge_tokens = CHALLENGES_PER_SECOND / 2 + core_random_below(core, CHALLENGES_PER_SECOND);
+		core->challenge_tokens = CHALLENGES_PER_SECOND / 2 +
+					 core_random_below(core, CHALLENGES_PER_SECOND);
 	}
 	if (core->challenge_tokens == 0) {
 		core->counters.drops[DROP_REPLY_RATE]++;
@@ -57,12 +58,12 @@ static bool in_window(const struct tcb *tcb, const struct tcp_segment *segment)
 static void syn_acked(struct core *core, struct tcb *tcb, const struct tcp_segment *segment)
 {
 	tcb->snd_una = segment->ack;
-	tcb->timers &= (uint8_t)~(TCB_TIMER_RTX | TCB_TIMER_PERSIST);
+	tcb->timers &= (uint8_t) ~(TCB_TIMER_RTX | TCB_TIMER_PERSIST);
 	if (tcb->pending & TCB_RTT_TIMING)
 		tcp_rtt_sample(core, tcb, (uint32_t)core->now_us - tcb->rtt_start_us);
 	else
 		tcb->cwnd = tcb->mss; /* the SYN was lost: RFC 5681 section 3.1 */
-	tcb->pending &= (uint16_t)~(TCB_RTT_TIMING | TCB_RTX);
+	tcb->pending &= (uint16_t) ~(TCB_RTT_TIMING | TCB_RTX);
 	tcb->backoff = 0;
 	tcb->unacked_tick = core->now_tick;
 }
@@ -142,7 +143,8 @@ static void take_rtt(struct core *core, struct tcb *tcb, const struct tcp_segmen
 			return;
 		tcp_rtt_sample(core, tcb, (uint32_t)core->now_us - tcb->rtt_start_us);
 		tcb->pending &= (uint16_t)~TCB_RTT_TIMING;
-	} else if (tcb->options & TCB_TIMESTAMPS && segment->options & TCP_OPT_TIMESTAMPS && segment->ts_ecr) {
+	} else if (tcb->options & TCB_TIMESTAMPS && segment->options & TCP_OPT_TIMESTAMPS &&
+		   segment->ts_ecr) {
 		uint32_t ms = tcp_clock(core, tcb->ts_offset) - segment->ts_ecr;
 
 		/* RFC 7323 section 4.1: it says which transmission was acknowledged. */
@@ -153,12 +155,13 @@ static void take_rtt(struct core *core, struct tcb *tcb, const struct tcp_segmen
 
 static void fin_acked(struct core *core, struct tcb *tcb)
 {
-	tcb->timers &= (uint8_t)~(TCB_TIMER_RTX | TCB_TIMER_PERSIST);
+	tcb->timers &= (uint8_t) ~(TCB_TIMER_RTX | TCB_TIMER_PERSIST);
 	switch (tcb->state) {
 	case TCP_FIN_WAIT_1:
 		tcb->state = TCP_FIN_WAIT_2;
 		if (tcb->pending & TCB_NO_READER)
-			conn_set_timer(core, tcb, TCB_TIMER_KEEP, core->now_tick + core->settings.fin_wait2_ms);
+			conn_set_timer(core, tcb, TCB_TIMER_KEEP,
+				       core->now_tick + core->settings.fin_wait2_ms);
 		break;
 	case TCP_CLOSING:
 		tcb->state = TCP_TIME_WAIT;
@@ -194,7 +197,7 @@ static void new_ack(struct core *core, struct tcb *tcb, const struct tcp_segment
 		ack_in_recovery(core, tcb, acked);
 	else
 		congestion_newreno.acked(tcb, acked);
-	tcb->timers &= (uint8_t)~(TCB_TIMER_RTX | TCB_TIMER_PERSIST);
+	tcb->timers &= (uint8_t) ~(TCB_TIMER_RTX | TCB_TIMER_PERSIST);
 	if (fin)
 		fin_acked(core, tcb);
 	else if (tcb->snd_nxt != tcb->snd_una)
@@ -230,7 +233,7 @@ static void update_window(struct core *core, struct tcb *tcb, const struct tcp_s
 	if (window == 0 && tcb->snd_wnd != 0)
 		core->counters.tcp_zero_window_in++;
 	if (window && tcb->timers & TCB_TIMER_PERSIST) {
-		tcb->timers &= (uint8_t)~(TCB_TIMER_PERSIST | TCB_TIMER_RTX);
+		tcb->timers &= (uint8_t) ~(TCB_TIMER_PERSIST | TCB_TIMER_RTX);
 		tcb->backoff = 0;
 	}
 	tcb->snd_wnd = window;
@@ -367,7 +370,8 @@ void tcp_taken(struct core *core, struct tcb *tcb, const struct tcp_result *resu
 		tcb->pending |= TCB_ACK_NOW; /* RFC 5681 section 3.2: at once when a hole is filled */
 		conn_ready(core, index);
 	}
-	if (taken == result->bytes && (result->fin || (tcb->pending & TCB_FIN_HELD && tcb->fin_seq == tcb->rcv_nxt))) {
+	if (taken == result->bytes &&
+	    (result->fin || (tcb->pending & TCB_FIN_HELD && tcb->fin_seq == tcb->rcv_nxt))) {
 		tcp_fin_received(core, tcb);
 		return;
 	}
@@ -414,8 +418,8 @@ static enum drop_reason timestamp_input(struct core *core, struct tcb *tcb, cons
 		return DROP_NONE;
 	if (!(segment->options & TCP_OPT_TIMESTAMPS))
 		return DROP_TCP_TIMESTAMP_MISSING;
-	if (seq_lt(segment->ts_val, tcb->ts_recent) &&
-	    core->now_tick - tcb->last_rx_tick < TICKS_MAX_AHEAD && !PLANTED(PAWS_OFF)) {
+	if (seq_lt(segment->ts_val, tcb->ts_recent) && core->now_tick - tcb->last_rx_tick < TICKS_MAX_AHEAD &&
+	    !PLANTED(PAWS_OFF)) {
 		acknowledge_at_once(core, tcb);
 		return DROP_TCP_OLD_DUPLICATE;
 	}
@@ -424,8 +428,8 @@ static enum drop_reason timestamp_input(struct core *core, struct tcb *tcb, cons
 	return DROP_NONE;
 }
 
-static enum drop_reason syn_received_ack(struct core *core, struct tcb *tcb, const struct tcp_segment *segment,
-					 struct tcp_result *result)
+static enum drop_reason syn_received_ack(struct core *core, struct tcb *tcb,
+					 const struct tcp_segment *segment, struct tcp_result *result)
 {
 	if (segment->ack != tcb->snd_nxt) {
 		result->events |= TCP_EVENT_RESET;
@@ -465,7 +469,8 @@ enum drop_reason tcp_input(struct core *core, struct tcb *tcb, const struct tcp_
 	}
 	if (!in_window(tcb, segment)) {
 		/* A closed window still takes acknowledgements (RFC 9293 section 3.10.7.4). */
-		if (segment->flags & TCP_ACK && segment->seq == tcb->rcv_nxt && tcb->state != TCP_SYN_RECEIVED)
+		if (segment->flags & TCP_ACK && segment->seq == tcb->rcv_nxt &&
+		    tcb->state != TCP_SYN_RECEIVED)
 			ack_input(core, tcb, segment, result);
 		acknowledge_at_once(core, tcb);
 		return DROP_TCP_OUT_OF_WINDOW;
@@ -489,7 +494,8 @@ enum drop_reason tcp_input(struct core *core, struct tcb *tcb, const struct tcp_
 enum drop_reason tcp_icmp_error(struct core *core, const struct icmp_message *message,
 				const struct icmp_quote *quote)
 {
-	struct tuple4 tuple = {quote->source, quote->destination, quote->source_port, quote->destination_port};
+	struct tuple4 tuple = {quote->source, quote->destination, quote->source_port,
+			       quote->destination_port};
 	uint32_t ref = core_find(core, &tuple, core_hash(core, &tuple)), index, mtu;
 	struct tcb *tcb;
 	uint16_t destination;

@@ -117,7 +117,7 @@ static uint32_t cookie_make(const struct core *core, const struct half_open *ent
 	uint32_t slot = core->now_tick >> COOKIE_SLOT_LOG2, class = 7;
 
 	while (class > 0 && cookie_mss[class] > entry->mss)
-		class--;
+		class --;
 	return cookie_hash(core, &entry->tuple, entry->irs, slot) | (slot & 1) << 3 | class;
 }
 
@@ -130,8 +130,8 @@ static bool cookie_valid(const struct core *core, const struct tuple4 *tuple, ui
 	return cookie_hash(core, tuple, irs, slot) == (cookie & ~15u);
 }
 
-/* The timestamp carries what the cookie has no room for: its low five bits are the window scale. It never runs ahead of
- * the clock. */
+/* The timestamp carries what the cookie has no room for: its low five bits are the window scale. It never
+ * runs ahead of the clock. */
 static uint32_t cookie_timestamp(const struct core *core, const struct half_open *entry)
 {
 	uint32_t clock = tcp_clock(core, entry->ts_offset);
@@ -141,8 +141,8 @@ static uint32_t cookie_timestamp(const struct core *core, const struct half_open
 	return seq_gt(value, clock) ? value - 32 : value;
 }
 
-static enum drop_reason send_cookie(struct core *core, const struct eth_address *to, const struct tuple4 *tuple,
-				    const struct tcp_segment *segment)
+static enum drop_reason send_cookie(struct core *core, const struct eth_address *to,
+				    const struct tuple4 *tuple, const struct tcp_segment *segment)
 {
 	struct half_open entry;
 
@@ -238,7 +238,8 @@ static enum drop_reason establish(struct core *core, const struct half_open *ent
 }
 
 static enum drop_reason cookie_input(struct core *core, const uint8_t *frame, const struct tuple4 *tuple,
-				     uint64_t hash, const struct tcp_segment *segment, struct tcp_result *result)
+				     uint64_t hash, const struct tcp_segment *segment,
+				     struct tcp_result *result)
 {
 	uint32_t cookie = segment->ack - 1, scale = segment->ts_ecr & 31;
 	struct half_open entry;
@@ -328,7 +329,8 @@ enum drop_reason tcp_half_open_input(struct core *core, const uint8_t *frame, ui
 		half_open_free(core, index);
 		return DROP_NONE;
 	}
-	if (entry->options & segment->options & TCP_OPT_TIMESTAMPS && seq_lt(segment->ts_val, entry->ts_recent)) {
+	if (entry->options & segment->options & TCP_OPT_TIMESTAMPS &&
+	    seq_lt(segment->ts_val, entry->ts_recent)) {
 		acknowledge(core, frame, entry);
 		return DROP_TCP_OLD_DUPLICATE;
 	}

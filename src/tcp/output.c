@@ -57,7 +57,8 @@ static void emit(struct core *core, struct tcb *tcb, struct packet *packet, stru
 		segment->window = window_to_advertise(core, tcb, segment->flags & TCP_SYN);
 	header = tcp_emit(at, segment);
 	sum = sendq_copy(core, tcb, offset, at + header, segment->payload_bytes);
-	tcp_store_checksum(at, header, segment->payload_bytes, sum, tcb->tuple.local_ip, tcb->tuple.remote_ip);
+	tcp_store_checksum(at, header, segment->payload_bytes, sum, tcb->tuple.local_ip,
+			   tcb->tuple.remote_ip);
 	net_emit_headers(&core->net, packet->data, &hop->mac, tcb->tuple.local_ip, tcb->tuple.remote_ip,
 			 IP_PROTOCOL_TCP, IPV4_HEADER_BYTES + header + segment->payload_bytes);
 	packet->bytes = HEADERS + header + segment->payload_bytes;
@@ -140,8 +141,8 @@ static void close_state(struct core *core, struct tcb *tcb)
 		tcb->state = TCP_LAST_ACK;
 }
 
-/* How many bytes may go at snd_nxt now: 0 none. Nagle and silly-window avoidance are RFC 9293 sections 3.7.4 and
- * 3.8.6.2.1. */
+/* How many bytes may go at snd_nxt now: 0 none. Nagle and silly-window avoidance are RFC 9293 sections 3.7.4
+ * and 3.8.6.2.1. */
 static uint32_t sendable(const struct core *core, const struct tcb *tcb, bool *fin)
 {
 	uint32_t flight = tcb->snd_nxt - tcb->snd_una, window = MIN_OF(tcb->cwnd, tcb->snd_wnd);
@@ -293,7 +294,8 @@ void tcp_window_update(struct core *core, struct tcb *tcb)
 
 	if (!synchronised(tcb) || tcb->pending & TCB_FIN_TAKEN || seq_leq(right, tcb->rcv_adv))
 		return;
-	if (right - tcb->rcv_adv < (tcb->rcv_adv == tcb->rcv_nxt ? MIN_OF(limit / 2, (uint32_t)tcb->mss) : step))
+	if (right - tcb->rcv_adv <
+	    (tcb->rcv_adv == tcb->rcv_nxt ? MIN_OF(limit / 2, (uint32_t)tcb->mss) : step))
 		return;
 	if (tcb->rcv_adv - tcb->rcv_nxt >= limit / 2)
 		return; /* still wide open: the next acknowledgement says it */
@@ -315,8 +317,10 @@ static void last_reply(struct core *core, const struct tcb *tcb, uint8_t flags)
 		segment.ts_ecr = tcb->ts_recent;
 	}
 	if (!(flags & TCP_RST))
-		segment.window = (uint16_t)MIN_OF((tcb->rcv_adv - tcb->rcv_nxt) >> (tcb->wscales & 15), 65535u);
-	tcp_reply(core, &destination_hop(&core->net.destinations, tcb->destination)->mac, &tcb->tuple, &segment);
+		segment.window = (uint16_t)MIN_OF((tcb->rcv_adv - tcb->rcv_nxt) >> (tcb->wscales & 15),
+						  65535u);
+	tcp_reply(core, &destination_hop(&core->net.destinations, tcb->destination)->mac, &tcb->tuple,
+		  &segment);
 }
 
 void tcp_abort_segment(struct core *core, const struct tcb *tcb)

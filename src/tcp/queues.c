@@ -136,7 +136,8 @@ static uint32_t sendq_seek(struct core *core, struct tcb *tcb, uint32_t offset, 
 	struct tcp_extension *extension = extension_of(core, tcb);
 	uint32_t id = tcb->snd_head, at = 0;
 
-	if (extension && extension->cursor_chunk != CHUNK_NONE && extension->cursor_seq - tcb->snd_una <= offset) {
+	if (extension && extension->cursor_chunk != CHUNK_NONE &&
+	    extension->cursor_seq - tcb->snd_una <= offset) {
 		id = extension->cursor_chunk;
 		at = extension->cursor_seq - tcb->snd_una;
 	}
@@ -236,7 +237,8 @@ void recvq_consume(struct core *core, struct tcb *tcb, uint32_t bytes)
 }
 
 /* Keeps the part of a segment that no chunk of the queue covers yet; bytes that are already there win. */
-enum drop_reason ooo_add(struct core *core, struct tcb *tcb, uint32_t seq, const uint8_t *data, uint32_t bytes)
+enum drop_reason ooo_add(struct core *core, struct tcb *tcb, uint32_t seq, const uint8_t *data,
+			 uint32_t bytes)
 {
 	uint32_t *link = &tcb->ooo_head;
 	uint32_t end = seq + bytes;

@@ -41,22 +41,22 @@ enum tcp_state {
 #define TCB_BACKED      0x0080u /* snd_nxt was pulled back after a timeout; recover is the highest sent */
 
 /* tcb.pending */
-#define TCB_READY       0x0001u /* stands on the ready list */
-#define TCB_WAITING     0x0002u /* waits for its neighbour */
-#define TCB_ACK_NOW     0x0004u
-#define TCB_FIN_QUEUED  0x0008u /* the application has closed its direction */
-#define TCB_FIN_SENT    0x0010u
-#define TCB_FIN_HELD    0x0020u /* a FIN arrived behind a hole: fin_seq */
-#define TCB_FIN_TAKEN   0x0040u /* rcv_nxt covers the peer's FIN */
-#define TCB_EOF_TOLD    0x0080u /* on_eof was called */
-#define TCB_NO_READER   0x0100u /* c10m_close: nothing more is delivered */
-#define TCB_WANTS_ROOM  0x0200u /* c10m_send took less: on_writable is owed */
-#define TCB_RECOVERY    0x0400u /* fast recovery until snd_una reaches the recovery point */
-#define TCB_RTX         0x0800u /* the first segment is to be sent again */
-#define TCB_RESUME      0x1000u /* unread data is to be offered again */
-#define TCB_PROBE       0x2000u /* a zero-window or keepalive probe is to be sent */
-#define TCB_RTT_TIMING  0x4000u /* rtt_seq, rtt_start_us are valid */
-#define TCB_ABORTING    0x8000u /* ended inside a callback: freed when it returns */
+#define TCB_READY      0x0001u /* stands on the ready list */
+#define TCB_WAITING    0x0002u /* waits for its neighbour */
+#define TCB_ACK_NOW    0x0004u
+#define TCB_FIN_QUEUED 0x0008u /* the application has closed its direction */
+#define TCB_FIN_SENT   0x0010u
+#define TCB_FIN_HELD   0x0020u /* a FIN arrived behind a hole: fin_seq */
+#define TCB_FIN_TAKEN  0x0040u /* rcv_nxt covers the peer's FIN */
+#define TCB_EOF_TOLD   0x0080u /* on_eof was called */
+#define TCB_NO_READER  0x0100u /* c10m_close: nothing more is delivered */
+#define TCB_WANTS_ROOM 0x0200u /* c10m_send took less: on_writable is owed */
+#define TCB_RECOVERY   0x0400u /* fast recovery until snd_una reaches the recovery point */
+#define TCB_RTX        0x0800u /* the first segment is to be sent again */
+#define TCB_RESUME     0x1000u /* unread data is to be offered again */
+#define TCB_PROBE      0x2000u /* a zero-window or keepalive probe is to be sent */
+#define TCB_RTT_TIMING 0x4000u /* rtt_seq, rtt_start_us are valid */
+#define TCB_ABORTING   0x8000u /* ended inside a callback: freed when it returns */
 
 /* tcb.timers: which deadlines are set */
 #define TCB_TIMER_RTX     0x01u /* retransmission, or persist when the window is closed */
@@ -81,29 +81,29 @@ struct tcb {
 	uint16_t options, pending;
 	uint8_t wscales; /* ours to apply on send windows << 4 | theirs */
 	uint8_t duplicate_acks;
-	uint8_t acks_owed;  /* acknowledgements that must not be merged */
+	uint8_t acks_owed;     /* acknowledgements that must not be merged */
 	uint8_t full_segments; /* received since the last acknowledgement */
 	/* line 1 */
-	uint32_t snd_head;   /* chunks from snd_una on */
-	uint32_t snd_bytes;  /* queued, from snd_una on, FIN and SYN not counted */
+	uint32_t snd_head;  /* chunks from snd_una on */
+	uint32_t snd_bytes; /* queued, from snd_una on, FIN and SYN not counted */
 	uint32_t ready_next;
 	uint32_t rtx_tick, delack_tick, keep_tick, user_tick;
 	uint32_t near_tick, far_tick;
 	uint32_t srtt_us, rttvar_us;
 	uint32_t cwnd, ssthresh;
 	uint32_t rtt_start_us, rtt_seq;
-	uint32_t extension;  /* POOL_NONE: none */
+	uint32_t extension; /* POOL_NONE: none */
 	/* line 2 */
 	uint32_t rcv_head, rcv_tail, rcv_bytes; /* in order, not consumed yet */
 	uint32_t ooo_head;                      /* out of order, by sequence number */
 	uint32_t max_snd_wnd, ts_offset, last_rx_tick, fin_seq;
-	uint32_t unacked_tick;    /* since when nothing was acknowledged */
+	uint32_t unacked_tick; /* since when nothing was acknowledged */
 	uint32_t keepalive_ms;
 	uint32_t user_timeout_ms;
 	uint8_t backoff, keep_probes, ooo_count, close_reason;
 	uint32_t recover;
-	uint32_t min_rtt_us;     /* room for RACK */
-	uint32_t algorithm[2];   /* the congestion control's own; CUBIC keeps the rest in the extension */
+	uint32_t min_rtt_us;   /* room for RACK */
+	uint32_t algorithm[2]; /* the congestion control's own; CUBIC keeps the rest in the extension */
 };
 
 _Static_assert(sizeof(struct tcb) == 192, "the block's published budget");
@@ -111,12 +111,12 @@ _Static_assert(offsetof(struct tcb, snd_head) == 64 && offsetof(struct tcb, rcv_
 
 /* Attached while it holds something. */
 struct tcp_extension {
-	uint32_t snd_tail;               /* last chunk of the send queue */
+	uint32_t snd_tail;                 /* last chunk of the send queue */
 	uint32_t cursor_chunk, cursor_seq; /* chunk that holds cursor_seq at its start */
-	uint32_t owner;                  /* block index */
-	uint32_t rack[6];                /* room: RACK.xmit_ts, end_seq, rtt, reo_wnd, fack, TLP.end_seq */
-	uint32_t prr[3];                 /* room: prr_delivered, prr_out, RecoverFS */
-	uint32_t pacing[2];              /* room: rate, next release */
+	uint32_t owner;                    /* block index */
+	uint32_t rack[6];                  /* room: RACK.xmit_ts, end_seq, rtt, reo_wnd, fack, TLP.end_seq */
+	uint32_t prr[3];                   /* room: prr_delivered, prr_out, RecoverFS */
+	uint32_t pacing[2];                /* room: rate, next release */
 	uint32_t reserve;
 };
 

@@ -4,11 +4,11 @@
 #include "base/plant.h"
 #include "tcp/congestion.h"
 
-#define RTO_MAX_US          60000000u
-#define SYN_GIVE_UP_TICKS   180000u /* RFC 9293 section 3.8.3: three minutes at least */
-#define USER_TIMEOUT_TICKS  120000u /* R2: 100 s at least */
-#define KEEPALIVE_PROBES    9u
-#define KEEPALIVE_PROBE_MS  75000u
+#define RTO_MAX_US         60000000u
+#define SYN_GIVE_UP_TICKS  180000u /* RFC 9293 section 3.8.3: three minutes at least */
+#define USER_TIMEOUT_TICKS 120000u /* R2: 100 s at least */
+#define KEEPALIVE_PROBES   9u
+#define KEEPALIVE_PROBE_MS 75000u
 
 void tcp_rtt_sample(struct core *core, struct tcb *tcb, uint32_t rtt_us)
 {
@@ -85,7 +85,7 @@ static void retransmit(struct core *core, struct tcb *tcb)
 	} else {
 		tcb->pending |= TCB_RTX;
 	}
-	tcb->pending &= (uint16_t)~(TCB_RECOVERY | TCB_RTT_TIMING);
+	tcb->pending &= (uint16_t) ~(TCB_RECOVERY | TCB_RTT_TIMING);
 	tcb->duplicate_acks = 0;
 	if (tcb->backoff < UINT8_MAX)
 		tcb->backoff++;
@@ -112,7 +112,8 @@ static bool rtx_expired(struct core *core, uint32_t index)
 			tcb->backoff++;
 		tcp_arm_rtx(core, tcb);
 		tcb->timers |= TCB_TIMER_PERSIST;
-		if (tcb->user_timeout_ms && tick_before(tcb->unacked_tick + tcb->user_timeout_ms, tcb->rtx_tick))
+		if (tcb->user_timeout_ms &&
+		    tick_before(tcb->unacked_tick + tcb->user_timeout_ms, tcb->rtx_tick))
 			tcb->rtx_tick = tcb->unacked_tick + tcb->user_timeout_ms;
 	} else {
 		retransmit(core, tcb);
@@ -146,7 +147,8 @@ static bool keep_expired(struct core *core, uint32_t index)
 	}
 	tcb->keep_probes++;
 	tcb->pending |= TCB_PROBE;
-	conn_set_timer(core, tcb, TCB_TIMER_KEEP, core->now_tick + MIN_OF(KEEPALIVE_PROBE_MS, tcb->keepalive_ms));
+	conn_set_timer(core, tcb, TCB_TIMER_KEEP,
+		       core->now_tick + MIN_OF(KEEPALIVE_PROBE_MS, tcb->keepalive_ms));
 	conn_ready(core, index);
 	return true;
 }
