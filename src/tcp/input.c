@@ -93,7 +93,6 @@ static enum drop_reason syn_sent_input(struct core *core, struct tcb *tcb, const
 	tcb->cwnd = MIN_OF(core->settings.initial_window_segments * tcb->mss,
 			   MAX_OF(2u * tcb->mss, 1460u * core->settings.initial_window_segments));
 	tcb->snd_wnd = segment->window;
-	tcb->max_snd_wnd = segment->window;
 	tcb->snd_wl1 = segment->seq;
 	tcb->last_rx_tick = core->now_tick;
 	if (!ack) {
@@ -143,6 +142,7 @@ static void take_rtt(struct core *core, struct tcb *tcb, const struct tcp_segmen
 			return;
 		tcp_rtt_sample(core, tcb, (uint32_t)core->now_us - tcb->rtt_start_us);
 		tcb->pending &= (uint16_t)~TCB_RTT_TIMING;
+		tcb->backoff = 0; /* kept until a sample is good: RFC 6298 section 5 */
 	} else if (tcb->options & TCB_TIMESTAMPS && segment->options & TCP_OPT_TIMESTAMPS &&
 		   segment->ts_ecr) {
 		uint32_t ms = tcp_clock(core, tcb->ts_offset) - segment->ts_ecr;
@@ -150,6 +150,7 @@ static void take_rtt(struct core *core, struct tcb *tcb, const struct tcp_segmen
 		/* RFC 7323 section 4.1: it says which transmission was acknowledged. */
 		if (ms < 60 * TICKS_PER_SECOND)
 			tcp_rtt_sample(core, tcb, ms ? ms * TICK_US : TICK_US / 2);
+		tcb->backoff = 0;
 	}
 }
 
@@ -188,7 +189,6 @@ static void new_ack(struct core *core, struct tcb *tcb, const struct tcp_segment
 	if (tcb->options & TCB_BACKED && seq_geq(tcb->snd_nxt, tcb->recover))
 		tcb->options &= (uint16_t)~TCB_BACKED;
 	take_rtt(core, tcb, segment);
-	tcb->backoff = 0;
 	tcb->keep_probes = 0;
 	tcb->duplicate_acks = 0;
 	tcb->unacked_tick = core->now_tick;
@@ -214,7 +214,7 @@ static void duplicate_ack(struct core *core, struct tcb *tcb)
 		tcb->duplicate_acks++;
 	if (tcb->pending & TCB_RECOVERY) {
 		tcb->cwnd += tcb->mss;
-	} else if (tcb->duplicate_acks == 3 && seq_gt(tcb->snd_una - 1, tcb->recover)) {
+	} else if (tcb->duplicate_acks == 3 && seq_gt(tcb->snd_una, tcb->recover)) {
 		congestion_newreno.loss(tcb, tcb->snd_nxt - tcb->snd_una);
 		tcb->recover = tcb_snd_max(tcb);
 		tcb->pending |= TCB_RECOVERY | TCB_RTX;

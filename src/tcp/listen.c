@@ -172,10 +172,8 @@ static enum drop_reason syn_input(struct core *core, const uint8_t *frame, const
 	if (core->settings.always_cookies)
 		return send_cookie(core, &eth.source, tuple, segment);
 	index = pool_take(&core->half_opens);
-	if (index == POOL_NONE) {
-		core->counters.drops[DROP_NO_HALF_OPEN]++;
+	if (index == POOL_NONE)
 		return send_cookie(core, &eth.source, tuple, segment);
-	}
 	if (!flow_table_insert(&core->table, hash, flow_ref(FLOW_HALF_OPEN, index))) {
 		pool_give(&core->half_opens, index);
 		return DROP_NO_FLOW_SLOT;
@@ -225,7 +223,6 @@ static enum drop_reason establish(struct core *core, const struct half_open *ent
 	tcb->state = TCP_ESTABLISHED;
 	tcb->snd_wl1 = entry->irs;
 	tcb->snd_wnd = entry->window;
-	tcb->max_snd_wnd = entry->window;
 	if (entry->tries == 0 && entry->in_use)
 		tcp_rtt_sample(core, tcb, (uint32_t)core->now_us - entry->born_us);
 	else if (entry->tries)
@@ -271,6 +268,8 @@ enum drop_reason tcp_listen_input(struct core *core, const uint8_t *frame, const
 {
 	bool listens = core->listeners[tuple->local_port] != 0 && !core->stopping;
 
+	if (segment->flags & TCP_SYN && segment->flags & (TCP_FIN | TCP_RST))
+		return DROP_TCP_FLAGS;
 	if (segment->flags & TCP_RST)
 		return DROP_TCP_NO_FLOW;
 	if (listens && !(segment->flags & TCP_ACK)) {
@@ -282,7 +281,7 @@ enum drop_reason tcp_listen_input(struct core *core, const uint8_t *frame, const
 	    core->now_tick - core->cookie_tick < 2u << COOKIE_SLOT_LOG2)
 		return cookie_input(core, frame, tuple, hash, segment, result);
 	tcp_send_reset(core, frame, tuple, segment);
-	return listens ? DROP_TCP_NO_FLOW : DROP_TCP_NO_LISTENER;
+	return (segment->flags & (TCP_SYN | TCP_ACK)) == TCP_SYN ? DROP_TCP_NO_LISTENER : DROP_TCP_NO_FLOW;
 }
 
 static void acknowledge(struct core *core, const uint8_t *frame, const struct half_open *entry)

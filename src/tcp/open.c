@@ -75,10 +75,8 @@ int tcp_connect(struct core *core, const struct tuple4 *tuple, uint8_t service, 
 		return -ENOMEM;
 	}
 	*index = conn_take(core, tuple, service);
-	if (*index == POOL_NONE) {
-		core->counters.drops[DROP_NO_BLOCK]++;
+	if (*index == POOL_NONE)
 		return -ENOMEM;
-	}
 	tcb = tcb_at(core, *index);
 	if (!flow_table_insert(&core->table, hash, flow_ref(FLOW_BLOCK, *index))) {
 		core->counters.drops[DROP_NO_FLOW_SLOT]++;

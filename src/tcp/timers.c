@@ -6,7 +6,7 @@
 
 #define RTO_MAX_US         60000000u
 #define SYN_GIVE_UP_TICKS  180000u /* RFC 9293 section 3.8.3: three minutes at least */
-#define USER_TIMEOUT_TICKS 120000u /* R2: 100 s at least */
+#define USER_TIMEOUT_TICKS 900000u /* R2: 100 s at least; a quarter of an hour outlives most outages */
 #define KEEPALIVE_PROBES   9u
 #define KEEPALIVE_PROBE_MS 75000u
 
