@@ -281,7 +281,7 @@ static void a_deadline_in_the_past_is_now(void **state)
 	assert_int_equal(worker.stats.sleeps, 0);
 }
 
-static uint64_t event_us;
+static _Atomic uint64_t event_us;
 
 static void *stop_later(void *unused)
 {
