@@ -9,7 +9,7 @@
 #include "sys/memory.h"
 
 #define RUN_CONNECTIONS_DEFAULT 100000
-#define RUN_CONNECTIONS_MAX     100000000
+#define RUN_CONNECTIONS_MAX     67000000
 #define RUN_CPU_ANY             UINT32_MAX
 
 struct run_config {

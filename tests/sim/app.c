@@ -111,8 +111,8 @@ static void send_more(struct end *end, c10m_conn *conn)
 	uint64_t allowed = allowed_bytes(end);
 
 	while (end->sent < allowed && !end->finishing && !end->resting) {
-		size_t want = MIN_OF((size_t)(allowed - end->sent),
-				     1 + random_below(&end->random, end->write_max));
+		size_t most = 1 + random_below(&end->random, end->write_max);
+		size_t want = MIN_OF((size_t)(allowed - end->sent), most);
 		size_t sent;
 
 		stream_fill(end->conversation, end->side, end->sent, data, want);
