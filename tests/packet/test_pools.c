@@ -295,17 +295,17 @@ static void pools_balance(void **state)
 		expect(t, ". seq 1 ack 1");
 		inject(t, ". seq 1 ack 1 len 50");
 		discard_out(t);
-		app_send(t, slot, 100 + i);
+		app_send(t, slot, 100 + i % 1000);
 		discard_out(t);
 		if (i % 3 == 0) {
 			inject(t, "R seq 51");
 		} else if (i % 3 == 1) {
 			app_abort(t, slot);
 		} else {
-			inject(t, ". seq 51 ack %u len 50", 101 + i);
+			inject(t, ". seq 51 ack %u len 50", 101 + i % 1000);
 			app_close(t, slot);
 			discard_out(t);
-			inject(t, "F. seq 201 ack %u", 102 + i);
+			inject(t, "F. seq 201 ack %u", 102 + i % 1000);
 		}
 		discard_out(t);
 		discard_events(t);
