@@ -237,7 +237,8 @@ static bool recognise(c10m_conn *conn, const uint8_t *data, size_t bytes)
 static void compare(struct end *end, const uint8_t *data, size_t bytes)
 {
 	struct end *other = other_of(end);
-	const struct c10m_service *service = &world_now->nodes[end->node].services[!end->side];
+	bool client = end->side == 0 || end->conversation->plan == PLAN_CROSS;
+	const struct c10m_service *service = &world_now->nodes[end->node].services[client];
 	uint32_t limit = service->receive_bytes ? service->receive_bytes : 65536;
 	uint8_t want[4096];
 
@@ -360,9 +361,13 @@ static void judge_reason(struct end *end, enum c10m_close_reason reason)
 	const struct end *other = other_of(end);
 
 	if (reason == C10M_CLOSE_NORMAL && !other->finishing)
-		world_fail(world_now, "closed as normal, but the other end has not closed");
+		world_fail(
+			world_now,
+			"conversation %u plan %u side %u closed as normal, but the other end has not closed",
+			end->conversation->id, end->conversation->plan, end->side);
 	if (reason == C10M_CLOSE_NORMAL && !end->closing && end->received != other->sent)
-		world_fail(world_now, "closed as normal with bytes missing");
+		world_fail(world_now, "conversation %u plan %u side %u closed as normal with bytes missing",
+			   end->conversation->id, end->conversation->plan, end->side);
 	if (reason == C10M_CLOSE_ABORTED && !end->aborted && !end->closing)
 		world_fail(world_now, "closed as aborted, but nobody did");
 	if (reason != C10M_CLOSE_NORMAL && !end->aborted && !excused(end, other))

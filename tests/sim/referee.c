@@ -212,7 +212,7 @@ void referee_sent(struct world *world, unsigned node, const uint8_t *frame, uint
 		judge_syn(flow, reverse, &seen.segment);
 	else
 		judge(world, node, flow, reverse, &seen.segment);
-	if (seen.segment.flags & TCP_ACK) {
+	if ((seen.segment.flags & (TCP_ACK | TCP_SYN)) == TCP_ACK) {
 		flow->last_bytes = bytes;
 		memcpy(referee->last[flow - referee->flows], frame, bytes);
 	}
