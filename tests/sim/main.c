@@ -125,6 +125,7 @@ static void child(unsigned index, const struct options *options)
 		if (ftruncate(child_output[index], 0) != 0 || lseek(child_output[index], 0, SEEK_SET) != 0)
 			_exit(4);
 		run_seed(job, seed, options->trace);
+		fflush(stdout);
 		__atomic_fetch_add(&shared->done, 1, __ATOMIC_RELAXED);
 	}
 }

@@ -140,7 +140,7 @@ static void draw_node(struct world *world, unsigned index)
 		.rto_min_ms = one_in(world, 3) ? 50 + draw(world, 1000) : 0,
 		.rto_initial_ms = one_in(world, 3) ? 500 + draw(world, 2500) : 0,
 		.time_wait_ms = one_in(world, 2) ? 500 + draw(world, 5000) : 0,
-		.fin_wait2_ms = one_in(world, 2) ? 5000 + draw(world, 5000) : 0,
+		.fin_wait2_ms = world->strict ? 3600 * 1000 : 1000 + draw(world, 60000),
 		.no_timestamps = one_in(world, 4),
 		.no_window_scale = one_in(world, 4),
 		.always_cookies = one_in(world, 8) && !world->strict,
