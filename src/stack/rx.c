@@ -136,6 +136,7 @@ static enum drop_reason segment_input(struct core *core, const struct parsed *pa
 	struct tcp_result result = {.index = POOL_NONE};
 	enum drop_reason reason = DROP_NONE;
 
+	core->reused = false;
 	if (likely(ref != FLOW_NONE && flow_ref_kind(ref) == FLOW_BLOCK))
 		return block_input(core, parsed, flow_ref_index(ref), &result);
 	if (ref != FLOW_NONE && flow_ref_kind(ref) == FLOW_TIME_WAIT &&

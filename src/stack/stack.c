@@ -215,6 +215,7 @@ struct stack *stack_init(struct arena *arena, const struct stack_config *config,
 	stack->core.net.resolved = conn_waiters;
 	stack->core.net.context = &stack->core;
 	ports_init(&stack->core.ports, &header->secrets.port);
+	stack->core.challenge_tick = stack->core.now_tick - TICKS_PER_SECOND;
 	lists_init(&stack->core);
 	settings_init(&stack->core, &full);
 	services_init(&stack->core, &full);

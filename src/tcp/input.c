@@ -20,8 +20,8 @@ static void acknowledge_at_once(struct core *core, struct tcb *tcb)
  * outside (CVE-2016-5696), so that it is drawn anew each second. */
 static void challenge(struct core *core, struct tcb *tcb)
 {
-	if (core->now_tick - core->challenge_tick >= TICKS_PER_SECOND || core->challenge_tick == 0) {
-		core->challenge_tick = core->now_tick | 1;
+	if (core->now_tick - core->challenge_tick >= TICKS_PER_SECOND) {
+		core->challenge_tick = core->now_tick;
 		core->challenge_tokens = CHALLENGES_PER_SECOND / 2 +
 					 core_random_below(core, CHALLENGES_PER_SECOND);
 	}
@@ -337,6 +337,9 @@ void tcp_fin_received(struct core *core, struct tcb *tcb)
 {
 	tcb->rcv_nxt++;
 	tcb->rcv_adv = seq_max(tcb->rcv_adv, tcb->rcv_nxt);
+	chunk_give_chain(&core->chunks, tcb->ooo_head); /* nothing comes behind a FIN */
+	tcb->ooo_head = CHUNK_NONE;
+	tcb->ooo_count = 0;
 	tcb->pending |= TCB_FIN_TAKEN | TCB_ACK_NOW;
 	tcb->pending &= (uint16_t)~TCB_FIN_HELD;
 	conn_ready(core, tcb_index(core, tcb));
@@ -401,6 +404,8 @@ bool tcp_finished(const struct tcb *tcb)
 static enum drop_reason reset_input(struct core *core, struct tcb *tcb, const struct tcp_segment *segment,
 				    struct tcp_result *result)
 {
+	if (tcb->state == TCP_TIME_WAIT || tcb->state == TCP_CLOSED)
+		return DROP_TCP_RST_IGNORED; /* only unread data is left: RFC 1337 */
 	if (segment->seq != tcb->rcv_nxt) { /* RFC 5961 section 3.2 */
 		if (segment->seq - tcb->rcv_nxt < tcb->rcv_adv - tcb->rcv_nxt)
 			challenge(core, tcb);
@@ -437,7 +442,9 @@ static enum drop_reason syn_received_ack(struct core *core, struct tcb *tcb,
 	}
 	syn_acked(core, tcb, segment);
 	tcb->state = TCP_ESTABLISHED;
-	tcb->snd_wnd = (uint32_t)segment->window << (tcb->wscales >> 4);
+	tcb->snd_wnd = segment->window; /* of a SYN it is never scaled: RFC 7323 section 2.2 */
+	if (!(segment->flags & TCP_SYN))
+		tcb->snd_wnd <<= tcb->wscales >> 4;
 	core->counters.tcp_established++;
 	tcp_arm_keepalive(core, tcb);
 	result->events |= TCP_EVENT_OPEN;

@@ -20,7 +20,8 @@ static void list_add(struct core *core, uint32_t index)
 	struct half_open *entry = entry_at(core, index);
 	struct index_list *list = &core->half_open_lists[entry->tries];
 
-	entry->due_tick = core->now_tick + (core->settings.rto_initial_us / TICK_US << entry->tries);
+	/* One tick more: this one may have almost passed. */
+	entry->due_tick = core->now_tick + 1 + (core->settings.rto_initial_us / TICK_US << entry->tries);
 	entry->older = list->newest;
 	entry->newer = POOL_NONE;
 	if (list->newest == POOL_NONE)
@@ -126,7 +127,7 @@ static bool cookie_valid(const struct core *core, const struct tuple4 *tuple, ui
 	uint32_t slot = core->now_tick >> COOKIE_SLOT_LOG2;
 
 	if ((slot & 1) != (cookie >> 3 & 1))
-		slot--;
+		slot = (slot - 1) & (UINT32_MAX >> COOKIE_SLOT_LOG2);
 	return cookie_hash(core, tuple, irs, slot) == (cookie & ~15u);
 }
 
@@ -181,6 +182,8 @@ static enum drop_reason syn_input(struct core *core, const uint8_t *frame, const
 	entry = entry_at(core, index);
 	fill(core, entry, tuple, segment);
 	entry->iss = core_isn(core, tuple);
+	if (core->reused && seq_leq(entry->iss, core->reused_seq))
+		entry->iss = core->reused_seq + 1; /* RFC 1122 section 4.2.2.13, RFC 6191 section 2 */
 	entry->in_use = 1;
 	list_add(core, index);
 	syn_ack(core, &eth.source, entry, tcp_clock(core, entry->ts_offset));

@@ -121,6 +121,8 @@ bool tcp_time_wait_input(struct core *core, const uint8_t *frame, uint32_t index
 	}
 	if (is_new_incarnation(entry, segment)) {
 		core->counters.tcp_time_wait_reused++;
+		core->reused = true;
+		core->reused_seq = entry->snd_nxt;
 		entry_free(core, index);
 		return true;
 	}

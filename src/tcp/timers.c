@@ -131,7 +131,7 @@ static bool keep_expired(struct core *core, uint32_t index)
 		conn_end(core, index, C10M_CLOSE_NORMAL);
 		return false;
 	}
-	if (!tcb->keepalive_ms)
+	if (!tcb->keepalive_ms || tcb->state == TCP_TIME_WAIT || tcb->state == TCP_CLOSED)
 		return true;
 	if (silent < tcb->keepalive_ms || tcb->snd_nxt != tcb->snd_una) {
 		uint32_t left = silent < tcb->keepalive_ms ? tcb->keepalive_ms - silent : tcb->keepalive_ms;

@@ -11,7 +11,7 @@
 #include "wire/print.h"
 
 #define LIVENESS_US (4000ULL * SECOND) /* after the link is healed everything ends within */
-#define BALANCE_US  (400ULL * SECOND)  /* and after that every pool is full again within */
+#define BALANCE_US  (1500ULL * SECOND) /* and after that every pool is full again within */
 #define STEPS_MAX   20000000ULL
 
 uint32_t host_ip(unsigned host)
@@ -447,7 +447,7 @@ static void scheduled(struct world *world)
 		node_tx(world, 0);
 	}
 	if (one_in(world, 2000) && world->now_us < world->heal_us)
-		world->link.faults[draw(world, NODES)].path_mtu = 300 + draw(world, 1201);
+		world->link.faults[draw(world, NODES)].path_mtu = 552 + draw(world, 949);
 	vanish(world);
 }
 
@@ -521,18 +521,22 @@ static void name_unfinished(struct world *world)
 {
 	for (uint32_t i = 0; i < 2 * world->conversation_count; i++) {
 		struct conversation *conversation = &world->conversations[i / 2];
-		const struct end *end = &conversation->ends[i % 2];
+		const struct end *end = &conversation->ends[i % 2], *other = &conversation->ends[!(i % 2)];
 
-		if (!end->closed && (end->opened || end->handle))
-			world_fail(
-				world,
-				"conversation %u plan %u side %u (port %u) did not end: %llu of %llu sent, "
-				"%llu of %llu received",
-				conversation->id, conversation->plan, end->side, conversation->client_port,
-				(unsigned long long)end->sent,
-				(unsigned long long)conversation->bytes[end->side],
-				(unsigned long long)end->received,
-				(unsigned long long)conversation->bytes[!end->side]);
+		if (end->closed || !(end->opened || end->handle))
+			continue;
+		world_fail(world,
+			   "conversation %u plan %u side %u did not end: sent %llu of %llu, received %llu of "
+			   "%llu%s%s%s%s; the other sent %llu, received %llu%s%s%s%s",
+			   conversation->id, conversation->plan, end->side, (unsigned long long)end->sent,
+			   (unsigned long long)conversation->bytes[end->side],
+			   (unsigned long long)end->received,
+			   (unsigned long long)conversation->bytes[!end->side], end->eof ? " eof" : "",
+			   end->paused ? " paused" : "", end->resting ? " resting" : "",
+			   end->finishing ? " finishing" : "", (unsigned long long)other->sent,
+			   (unsigned long long)other->received, other->eof ? " eof" : "",
+			   other->paused ? " paused" : "", other->resting ? " resting" : "",
+			   other->finishing ? " finishing" : "");
 	}
 	world_fail(world, "a conversation never began");
 }
