@@ -19,8 +19,6 @@ static uint16_t window_to_advertise(struct core *core, struct tcb *tcb, bool syn
 		right = tcb->rcv_adv;
 	window = MIN_OF((right - tcb->rcv_nxt) >> scale, 65535u);
 	right = tcb->rcv_nxt + (window << scale);
-	if (window == 0 && tcb->rcv_adv != tcb->rcv_nxt)
-		core->counters.tcp_zero_window_out++;
 	tcb->rcv_adv = seq_max(right, tcb->rcv_adv);
 	return (uint16_t)MIN_OF((tcb->rcv_adv - tcb->rcv_nxt + (1u << scale) - 1) >> scale, 65535u);
 }
@@ -39,7 +37,7 @@ static void emit(struct core *core, struct tcb *tcb, struct packet *packet, stru
 		 uint32_t offset)
 {
 	const struct destination *hop = destination_hop(&core->net.destinations, tcb->destination);
-	uint32_t header, sum;
+	uint32_t header, sum, told = tcb->rcv_adv - tcb->last_ack_sent; /* the window we told last */
 	uint8_t *at = packet->data + HEADERS;
 
 	segment->source_port = tcb->tuple.local_port;
@@ -55,6 +53,8 @@ static void emit(struct core *core, struct tcb *tcb, struct packet *packet, stru
 	}
 	if (!(segment->flags & TCP_RST))
 		segment->window = window_to_advertise(core, tcb, segment->flags & TCP_SYN);
+	if (segment->window == 0 && told && !(segment->flags & TCP_RST))
+		core->counters.tcp_zero_window_out++;
 	header = tcp_emit(at, segment);
 	sum = sendq_copy(core, tcb, offset, at + header, segment->payload_bytes);
 	tcp_store_checksum(at, header, segment->payload_bytes, sum, tcb->tuple.local_ip,
