@@ -173,6 +173,23 @@ static void icmp(struct world *world, unsigned to)
 
 /* --- mutants of real connections -------------------------------------------------------- */
 
+static bool has_timestamps(const uint8_t *frame)
+{
+	const uint8_t *tcp = frame + ETH_HEADER_BYTES + 20;
+
+	return (tcp[12] >> 4) == 8 && tcp[20] == 1 && tcp[22] == 8;
+}
+
+/* Whether the receiver of this flow has sent timestamps since it opened: before its first answer a cookie may
+ * hold its state, which remembers none. */
+static bool knows_timestamps(struct world *world, const struct flow *flow)
+{
+	const struct flow *reverse = referee_reverse(world, flow);
+
+	return flow->ts_offered && reverse && reverse->ts_offered && reverse->last_bytes > 0 &&
+	       has_timestamps(world->referee.last[reverse - world->referee.flows]);
+}
+
 /* A sender's segment, its payload replaced, with the next sequence number it will use, from before the wrap:
  * its timestamp is older than the connection. PAWS must drop it (RFC 7323 section 5). */
 static void old_duplicate(struct world *world, const struct flow *flow, uint8_t *frame)
@@ -181,8 +198,7 @@ static void old_duplicate(struct world *world, const struct flow *flow, uint8_t 
 	const struct flow *reverse = referee_reverse(world, flow);
 	uint32_t payload = 1 + draw(world, 100), bytes;
 
-	if (!flow->ts_offered || !reverse || !reverse->ts_offered || reverse->ambiguous ||
-	    (tcp[12] >> 4) != 8 || tcp[20] != 1 || tcp[22] != 8)
+	if (!reverse || reverse->ambiguous || !has_timestamps(frame) || !knows_timestamps(world, flow))
 		return;
 	bytes = 20 + 32 + payload;
 	put16(frame + ETH_HEADER_BYTES + 2, (uint16_t)bytes);
@@ -194,8 +210,9 @@ static void old_duplicate(struct world *world, const struct flow *flow, uint8_t 
 	send(world, flow->destination == host_ip(0) ? 0 : 1, frame, ETH_HEADER_BYTES + bytes);
 }
 
-static void mutate_header(struct world *world, const struct flow *flow, uint8_t *tcp)
+static void mutate_header(struct world *world, const struct flow *flow, uint8_t *frame)
 {
+	uint8_t *tcp = frame + ETH_HEADER_BYTES + 20;
 	uint32_t beyond = flow->snd_max + 1 + draw(world, 3000);
 
 	switch (draw(world, 12)) {
@@ -239,7 +256,7 @@ static void mutate_header(struct world *world, const struct flow *flow, uint8_t 
 		put16(tcp + (draw(world, 2) ? 0 : 2), 0);
 		break;
 	default: /* the agreed timestamps are missing */
-		if ((tcp[12] >> 4) == 8)
+		if (has_timestamps(frame) && knows_timestamps(world, flow))
 			memset(tcp + 20, 1, 12);
 		break;
 	}
@@ -260,7 +277,7 @@ static void mutant(struct world *world)
 		return;
 	}
 	before = tcp[13];
-	mutate_header(world, flow, tcp);
+	mutate_header(world, flow, frame);
 	if (tcp[13] == before && draw(world, 4) == 0)
 		tcp[16] ^= 0x11; /* and a wrong checksum */
 	else
