@@ -4,6 +4,8 @@
 
 #include <string.h>
 
+#define TAKE_TRIES 64u
+
 static uint32_t heads_for(uint32_t capacity)
 {
 	uint32_t heads = 64;
@@ -61,24 +63,71 @@ uint16_t destination_find(struct destinations *table, uint32_t hop_ip, uint32_t 
 	return DESTINATION_NONE;
 }
 
+/* Permanent ones, and those that somebody holds, waits for or asked about, stay. */
+static bool is_unused(const struct destination *entry)
+{
+	return entry->refs == 0 && entry->waiting == UINT32_MAX && entry->state != NEIGHBOUR_PERMANENT &&
+	       entry->state != NEIGHBOUR_INCOMPLETE;
+}
+
+static void unlink_entry(struct destinations *table, uint32_t index)
+{
+	const struct destination *entry = &table->entries[index];
+	uint32_t *link = chain_of(table, entry->ip, entry->mtu);
+
+	while (*link != index)
+		link = &table->entries[*link].next;
+	*link = entry->next;
+	if (entry->hop != index)
+		table->entries[entry->hop].refs--;
+}
+
+/* A fresh entry, else one that nobody uses among the next few. 0: none. */
+static uint32_t take(struct destinations *table)
+{
+	if (table->used < table->capacity)
+		return table->used++;
+	for (uint32_t tries = 0; tries < TAKE_TRIES; tries++) {
+		table->hand = table->hand + 1 < table->capacity ? table->hand + 1 : 1;
+		if (!is_unused(&table->entries[table->hand]))
+			continue;
+		unlink_entry(table, table->hand);
+		return table->hand;
+	}
+	return 0;
+}
+
 static uint16_t add(struct destinations *table, uint32_t ip, uint32_t mtu)
 {
-	uint32_t *chain = chain_of(table, ip, mtu);
-	struct destination *entry;
+	uint32_t index = take(table), *chain;
 
-	if (table->used >= table->capacity)
+	if (!index)
 		return DESTINATION_NONE;
-	entry = &table->entries[table->used];
-	*entry = (struct destination){
+	chain = chain_of(table, ip, mtu);
+	table->entries[index] = (struct destination){
 		.ip = ip,
 		.mtu = (uint16_t)mtu,
-		.hop = (uint16_t)table->used,
+		.hop = (uint16_t)index,
 		.waiting = UINT32_MAX,
 		.state = NEIGHBOUR_FREE,
 		.next = *chain,
 	};
-	*chain = table->used;
-	return (uint16_t)table->used++;
+	*chain = index;
+	return (uint16_t)index;
+}
+
+void destination_hold(struct destinations *table, uint16_t index)
+{
+	if (index)
+		destination_at(table, index)->refs++;
+}
+
+void destination_release(struct destinations *table, uint16_t index)
+{
+	if (!index)
+		return;
+	CHECK(destination_at(table, index)->refs > 0);
+	destination_at(table, index)->refs--;
 }
 
 static uint16_t find_or_add(struct destinations *table, uint32_t ip, uint32_t mtu)
@@ -98,8 +147,14 @@ uint16_t destination_for(struct destinations *table, uint32_t address, uint32_t 
 	base = find_or_add(table, hop, table->route.mtu);
 	if (mtu == 0 || mtu >= table->route.mtu || !base)
 		return base;
-	index = find_or_add(table, hop, mtu);
+	index = destination_find(table, hop, mtu);
+	if (index)
+		return index;
+	table->entries[base].refs++; /* not to be taken for the entry that refers to it */
+	index = add(table, hop, mtu);
 	if (index)
 		table->entries[index].hop = base;
+	else
+		table->entries[base].refs--;
 	return index;
 }

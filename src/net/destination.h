@@ -2,7 +2,8 @@
  *
  * A connection keeps an index. Entries with the same next hop share its neighbour state through
  * the entry of the next hop itself (`hop`). Entry 0 is never used.
- * Owns: at most 65535 entries. Neighbours are learned and asked for by ARP (RFC 826), at most once a
+ * A connection holds its entry; one that nobody holds gives way to a new one when the table is full.
+ * Owns: at most 65534 entries. Neighbours are learned and asked for by ARP (RFC 826), at most once a
  * second each (RFC 1122 2.3.2.1), and confirmed again when they were silent for 30 s. */
 #ifndef C10M_NET_DESTINATION_H
 #define C10M_NET_DESTINATION_H
@@ -34,10 +35,11 @@ struct destination {
 	uint8_t state, tries;
 	struct eth_address mac;
 	uint8_t pad[2];
-	uint32_t next; /* hash chain, also of free entries */
+	uint32_t next; /* hash chain */
+	uint32_t refs; /* connections, and entries that have this one as their hop */
 };
 
-_Static_assert(sizeof(struct destination) == 36, "bytes of a destination");
+_Static_assert(sizeof(struct destination) == 40, "bytes of a destination");
 
 struct route {
 	uint32_t address, mask, gateway;
@@ -50,6 +52,7 @@ struct destinations {
 	uint32_t *heads;
 	uint32_t head_mask, capacity, used;
 	uint32_t probing; /* entries that are INCOMPLETE */
+	uint32_t hand;    /* where the search for an entry nobody uses goes on */
 	struct route route;
 };
 
@@ -66,6 +69,10 @@ bool route_is_broadcast(const struct route *route, uint32_t address);
 uint16_t destination_for(struct destinations *table, uint32_t address, uint32_t mtu);
 /* The entry of a next hop if there is one. */
 uint16_t destination_find(struct destinations *table, uint32_t hop_ip, uint32_t mtu);
+
+/* A connection begins and ends to use an entry. DESTINATION_NONE is allowed. */
+void destination_hold(struct destinations *table, uint16_t index);
+void destination_release(struct destinations *table, uint16_t index);
 
 static inline struct destination *destination_at(const struct destinations *table, uint16_t index)
 {

@@ -2,6 +2,8 @@
  * Owns: which block's callback runs (core->busy_index): one that ends inside it is freed when it returns. */
 #include "sock/sock.h"
 
+#define FEED_SLICE 1024u
+
 static const struct c10m_service *service_of(const struct core *core, const struct tcb *tcb)
 {
 	return &core->callbacks[tcb->service];
@@ -132,6 +134,47 @@ void sock_resume(struct core *core, uint32_t index)
 	sock_settle(core, index);
 }
 
+bool sock_can_feed(const struct core *core)
+{
+	bool room = false;
+
+	for (unsigned i = 0; i < CHUNK_CLASSES; i++)
+		room |= pool_room(&core->chunks.classes[i]) > 0;
+	return core->starved && room;
+}
+
+static void offer_room(struct core *core, uint32_t index)
+{
+	struct tcb *tcb = tcb_at(core, index);
+
+	tcb->pending &= (uint16_t)~TCB_WANTS_ROOM;
+	call(core, index, service_of(core, tcb)->on_writable);
+	if (tcb->rcv_bytes)
+		offer_kept(core, index);
+}
+
+void sock_feed_starved(struct core *core)
+{
+	uint32_t end = MIN_OF(core->starved_next + FEED_SLICE, core->blocks.fresh);
+
+	while (core->starved_next < end && sock_can_feed(core)) {
+		uint32_t index = core->starved_next++;
+		struct tcb *tcb = tcb_at(core, index);
+
+		if (tcb->state == TCB_FREE || !(tcb->pending & TCB_WANTS_ROOM) || tcb->snd_bytes ||
+		    !reads(tcb))
+			continue;
+		offer_room(core, index);
+		core->starved_seen |= tcb->pending & TCB_WANTS_ROOM && tcb->snd_bytes == 0;
+		sock_settle(core, index);
+	}
+	if (core->starved_next >= core->blocks.fresh) {
+		core->starved_next = 0;
+		core->starved = core->starved_seen;
+		core->starved_seen = false;
+	}
+}
+
 static void finish(struct core *core, uint32_t index)
 {
 	struct tcb *tcb = tcb_at(core, index);
@@ -178,11 +221,7 @@ void sock_input(struct core *core, const struct tcp_result *result)
 	}
 	if (result->events & TCP_EVENT_DATA && !(tcb->pending & TCB_ABORTING))
 		data_input(core, result);
-	if (result->events & TCP_EVENT_WRITABLE && reads(tcb) && tcb->pending & TCB_WANTS_ROOM) {
-		tcb->pending &= (uint16_t)~TCB_WANTS_ROOM;
-		call(core, index, service->on_writable);
-		if (tcb->rcv_bytes)
-			offer_kept(core, index);
-	}
+	if (result->events & TCP_EVENT_WRITABLE && reads(tcb) && tcb->pending & TCB_WANTS_ROOM)
+		offer_room(core, index);
 	sock_settle(core, index);
 }

@@ -15,6 +15,9 @@ void sock_unregister(const struct core *core);
 void sock_input(struct core *core, const struct tcp_result *result);
 /* After anything that may have ended a connection or moved its deadlines; false when the block is gone. */
 bool sock_settle(struct core *core, uint32_t index);
+/* Offers room again, a slice of blocks a call, to those that found no chunk. */
+bool sock_can_feed(const struct core *core);
+void sock_feed_starved(struct core *core);
 void sock_resume(struct core *core, uint32_t index);
 
 #endif

@@ -43,7 +43,7 @@ static bool makes_sense(const struct stack_config *config)
 {
 	return config->connections && config->connections < 1u << 26 && config->service_count &&
 	       config->service_count <= SERVICES_MAX && config->id < STACKS_MAX && config->address &&
-	       config->prefix_bits <= 32 && config->destinations <= 65535 && config->mtu >= 576 &&
+	       config->prefix_bits <= 32 && config->destinations < 65535 && config->mtu >= 576 &&
 	       config->mtu <= 9000 && config->time_wait <= FLOW_INDEX_MAX;
 }
 
@@ -71,7 +71,7 @@ static struct sizes sizes_of(const struct stack_config *config)
 	s.chunks = chunk_pool_bytes(&config->chunks);
 	s.table = flow_table_bytes(s.flows);
 	s.wheel = wheel_bytes(s.timers);
-	s.net = net_bytes(config->destinations);
+	s.net = net_bytes(config->destinations + 1);
 	s.total = s.stack + s.blocks + s.half_opens + s.time_waits + s.extension_pool + s.chunks + s.table +
 		  s.wheel + s.net + (size_t)10 * CACHE_LINE;
 	return s;
@@ -185,7 +185,7 @@ static bool carve(struct stack *stack, struct arena *arena, const struct sizes *
 	chunk_pool_init(&core->chunks, chunks, &config->chunks);
 	flow_table_init(&core->table, table, s->flows);
 	core->wheel = wheel_init(wheel, s->timers, core->now_tick);
-	net_init(&core->net, net, config->destinations, &route);
+	net_init(&core->net, net, config->destinations + 1, &route);
 	return true;
 }
 

@@ -68,6 +68,8 @@ static void run_timers(struct stack *stack)
 	expire(core);
 	if (unlikely(core->sweeping))
 		sweep(core);
+	if (unlikely(sock_can_feed(core)))
+		sock_feed_starved(core);
 	half_open_expire(core);
 	time_wait_expire(core);
 	if (core->net.destinations.probing && tick_reached(core->net.probe_tick, core->now_tick))
@@ -170,7 +172,7 @@ uint64_t stack_deadline(const struct stack *stack)
 	uint32_t tick = 0;
 	bool has;
 
-	if (stack_has_output(stack) || core->sweeping)
+	if (stack_has_output(stack) || core->sweeping || sock_can_feed(core))
 		return core->now_us;
 	has = wheel_next(core->wheel, &tick);
 	nearer(has, tick, core->now_tick, &best);

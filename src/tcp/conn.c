@@ -100,6 +100,7 @@ void conn_free(struct core *core, uint32_t index)
 	struct tcb *tcb = tcb_at(core, index);
 
 	queues_free(core, tcb);
+	destination_release(&core->net.destinations, tcb->destination);
 	flow_table_remove(&core->table, core_hash(core, &tcb->tuple), flow_ref(FLOW_BLOCK, index));
 	tcb->timers &= TCB_FILED_NEAR | TCB_FILED_FAR;
 	tcb->state = TCB_FREE;

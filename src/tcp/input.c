@@ -406,7 +406,7 @@ static enum drop_reason reset_input(struct core *core, struct tcb *tcb, const st
 {
 	if (tcb->state == TCP_TIME_WAIT || tcb->state == TCP_CLOSED)
 		return DROP_TCP_RST_IGNORED; /* only unread data is left: RFC 1337 */
-	if (segment->seq != tcb->rcv_nxt) { /* RFC 5961 section 3.2 */
+	if (segment->seq != tcb->rcv_nxt) {  /* RFC 5961 section 3.2 */
 		if (segment->seq - tcb->rcv_nxt < tcb->rcv_adv - tcb->rcv_nxt)
 			challenge(core, tcb);
 		return DROP_TCP_RST_IGNORED;
@@ -520,6 +520,8 @@ enum drop_reason tcp_icmp_error(struct core *core, const struct icmp_message *me
 		destination = destination_for(&core->net.destinations, tuple.remote_ip, mtu);
 		if (!destination)
 			return DROP_NO_DESTINATION;
+		destination_hold(&core->net.destinations, destination);
+		destination_release(&core->net.destinations, tcb->destination);
 		tcb->destination = destination;
 		tcp_set_mss(core, tcb, (uint32_t)tcb->mss + (tcb->options & TCB_TIMESTAMPS ? 12 : 0));
 		if (!(tcb->options & TCB_BACKED)) {

@@ -220,6 +220,7 @@ static enum drop_reason establish(struct core *core, const struct half_open *ent
 		return DROP_NO_FLOW_SLOT;
 	}
 	tcb->destination = destination;
+	destination_hold(&core->net.destinations, destination);
 	tcb->ts_offset = entry->ts_offset;
 	tcp_learn_syn_options(core, tcb, &options);
 	tcp_open_setup(core, tcb, entry->iss, entry->irs);

@@ -71,7 +71,6 @@ int tcp_connect(struct core *core, const struct tuple4 *tuple, uint8_t service, 
 	if (!destination) {
 		if (!route_next_hop(&core->net.destinations.route, tuple->remote_ip))
 			return -ENETUNREACH;
-		core->counters.drops[DROP_NO_DESTINATION]++;
 		return -ENOMEM;
 	}
 	*index = conn_take(core, tuple, service);
@@ -79,13 +78,13 @@ int tcp_connect(struct core *core, const struct tuple4 *tuple, uint8_t service, 
 		return -ENOMEM;
 	tcb = tcb_at(core, *index);
 	if (!flow_table_insert(&core->table, hash, flow_ref(FLOW_BLOCK, *index))) {
-		core->counters.drops[DROP_NO_FLOW_SLOT]++;
 		tcb->state = TCB_FREE;
 		pool_give(&core->blocks, *index);
 		return -ENOMEM;
 	}
 	tcb->state = TCP_SYN_SENT;
 	tcb->destination = destination;
+	destination_hold(&core->net.destinations, destination);
 	tcb->ts_offset = core_ts_offset(core, tuple);
 	tcb->options |= TCB_ACTIVE_OPEN;
 	tcb->mss = 536;

@@ -678,6 +678,7 @@ static void mtu_never_falls_below_the_minimum(void **state)
 	struct tcp_segment segment;
 
 	(void)state;
+	c10m_set_nodelay(app_conn(t, 0), 1);
 	for (unsigned i = 0; i < ARRAY_COUNT(mtus); i++) {
 		app_send(t, 0, 1460);
 		next_segment(t, &segment);
