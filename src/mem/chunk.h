@@ -25,6 +25,7 @@ _Static_assert(sizeof(struct chunk) == 16, "header of a data chunk");
 
 /* Whole sizes, header included. */
 extern const uint32_t chunk_class_bytes[CHUNK_CLASSES]; /* 128, 512, 2048 */
+#define CHUNK_BYTES_MAX (2048 - CHUNK_HEADER_BYTES)
 
 struct chunk_pool {
 	struct pool classes[CHUNK_CLASSES];

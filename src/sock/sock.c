@@ -72,7 +72,11 @@ static void offer_kept(struct core *core, uint32_t index)
 	uint32_t bytes, taken;
 	const uint8_t *data;
 
-	while (reads(tcb) && (data = recvq_head(core, tcb, &bytes)) != NULL) {
+	for (;;) {
+		recvq_gather(core, tcb);
+		data = reads(tcb) ? recvq_head(core, tcb, &bytes) : NULL;
+		if (!data)
+			break;
 		taken = offer(core, index, data, bytes);
 		if (tcb->rcv_head == CHUNK_NONE)
 			return;
@@ -203,7 +207,8 @@ bool sock_settle(struct core *core, uint32_t index)
 		finish(core, index);
 		return false;
 	}
-	conn_file_timers(core, index);
+	if (!(tcb->pending & TCB_READY)) /* else once, after its output, which may cancel some */
+		conn_file_timers(core, index);
 	return true;
 }
 

@@ -236,6 +236,51 @@ void recvq_consume(struct core *core, struct tcb *tcb, uint32_t bytes)
 	chunk_give(&core->chunks, id);
 }
 
+/* A larger chunk in place of the first, when there is one. */
+static void recvq_enlarge_head(struct core *core, struct tcb *tcb)
+{
+	uint32_t id = tcb->rcv_head, fresh = chunk_take(&core->chunks, tcb->rcv_bytes);
+	const struct chunk *head = chunk_at(&core->chunks, id);
+
+	if (fresh == CHUNK_NONE)
+		return;
+	if (chunk_capacity(fresh) <= chunk_capacity(id)) {
+		chunk_give(&core->chunks, fresh);
+		return;
+	}
+	chunk_append(core, fresh, head->data + head->start, head->bytes);
+	chunk_at(&core->chunks, fresh)->next = head->next;
+	tcb->rcv_head = fresh;
+	chunk_give(&core->chunks, id);
+}
+
+void recvq_gather(struct core *core, struct tcb *tcb)
+{
+	struct chunk *head;
+
+	if (tcb->rcv_head == tcb->rcv_tail)
+		return; /* none or one */
+	if (chunk_capacity(tcb->rcv_head) < MIN_OF(tcb->rcv_bytes, (uint32_t)CHUNK_BYTES_MAX))
+		recvq_enlarge_head(core, tcb);
+	head = chunk_at(&core->chunks, tcb->rcv_head);
+	if (head->start)
+		memmove(head->data, head->data + head->start, head->bytes);
+	head->start = 0;
+	while (head->next != CHUNK_NONE) {
+		uint32_t id = head->next;
+		struct chunk *next = chunk_at(&core->chunks, id);
+		uint32_t part = chunk_append(core, tcb->rcv_head, next->data + next->start, next->bytes);
+
+		next->start = (uint16_t)(next->start + part);
+		next->bytes = (uint16_t)(next->bytes - part);
+		if (next->bytes)
+			return;
+		head->next = next->next;
+		chunk_give(&core->chunks, id);
+	}
+	tcb->rcv_tail = tcb->rcv_head;
+}
+
 /* Keeps the part of a segment that no chunk of the queue covers yet; bytes that are already there win. */
 enum drop_reason ooo_add(struct core *core, struct tcb *tcb, uint32_t seq, const uint8_t *data,
 			 uint32_t bytes)
