@@ -72,11 +72,7 @@ static void offer_kept(struct core *core, uint32_t index)
 	uint32_t bytes, taken;
 	const uint8_t *data;
 
-	for (;;) {
-		recvq_gather(core, tcb);
-		data = reads(tcb) ? recvq_head(core, tcb, &bytes) : NULL;
-		if (!data)
-			break;
+	while (reads(tcb) && (data = recvq_head(core, tcb, &bytes)) != NULL) {
 		taken = offer(core, index, data, bytes);
 		if (tcb->rcv_head == CHUNK_NONE)
 			return;
