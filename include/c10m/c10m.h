@@ -68,8 +68,9 @@ struct c10m_service {
 	/* The connection is established (accepted or connected). */
 	void (*on_open)(c10m_conn *conn);
 	/* Bytes have arrived, in order. They are valid until the callback returns. Returns how many were
-	 * consumed, at most len; the rest is kept, and offered again (a piece at a time) with what follows,
-	 * when room to send appears, or on c10m_resume. NULL: everything is consumed unseen. */
+	 * consumed, at most len; the rest is kept, and offered again with what follows, when room to send
+	 * appears, or on c10m_resume. At least 2032 bytes come in one piece when so many are there and memory
+	 * allows: who waits for more keeps it in its own state. NULL: everything is consumed unseen. */
 	size_t (*on_data)(c10m_conn *conn, const void *data, size_t len);
 	/* After c10m_send took less than it was given: there is room again. */
 	void (*on_writable)(c10m_conn *conn);

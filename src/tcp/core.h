@@ -143,11 +143,9 @@ void sendq_drop(struct core *core, struct tcb *tcb, uint32_t bytes); /* acknowle
 uint32_t sendq_copy(struct core *core, struct tcb *tcb, uint32_t offset, uint8_t *to, uint32_t bytes);
 void queues_free(struct core *core, struct tcb *tcb);
 uint32_t recvq_add(struct core *core, struct tcb *tcb, const uint8_t *data, uint32_t bytes);
-const uint8_t *recvq_head(struct core *core, const struct tcb *tcb, uint32_t *bytes);
+/* What comes first: all that is kept, in one piece, or CHUNK_BYTES_MAX of it. Moves bytes between chunks. */
+const uint8_t *recvq_head(struct core *core, struct tcb *tcb, uint32_t *bytes);
 void recvq_consume(struct core *core, struct tcb *tcb, uint32_t bytes);
-/* Brings what lies behind the first chunk into it: an application that waits for more than it
- * was offered gets up to CHUNK_BYTES_MAX in one piece. */
-void recvq_gather(struct core *core, struct tcb *tcb);
 enum drop_reason ooo_add(struct core *core, struct tcb *tcb, uint32_t seq, const uint8_t *data,
 			 uint32_t bytes);
 /* Moves what has become in order to the receive queue and advances rcv_nxt. */

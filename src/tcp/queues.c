@@ -208,17 +208,6 @@ uint32_t recvq_add(struct core *core, struct tcb *tcb, const uint8_t *data, uint
 	return done;
 }
 
-const uint8_t *recvq_head(struct core *core, const struct tcb *tcb, uint32_t *bytes)
-{
-	const struct chunk *chunk;
-
-	if (tcb->rcv_head == CHUNK_NONE)
-		return NULL;
-	chunk = chunk_at(&core->chunks, tcb->rcv_head);
-	*bytes = chunk->bytes;
-	return chunk->data + chunk->start;
-}
-
 void recvq_consume(struct core *core, struct tcb *tcb, uint32_t bytes)
 {
 	struct chunk *chunk = chunk_at(&core->chunks, tcb->rcv_head);
@@ -254,7 +243,8 @@ static void recvq_enlarge_head(struct core *core, struct tcb *tcb)
 	chunk_give(&core->chunks, id);
 }
 
-void recvq_gather(struct core *core, struct tcb *tcb)
+/* Brings what lies behind the first chunk into it: an application may wait for more than lies there. */
+static void recvq_gather(struct core *core, struct tcb *tcb)
 {
 	struct chunk *head;
 
@@ -279,6 +269,18 @@ void recvq_gather(struct core *core, struct tcb *tcb)
 		chunk_give(&core->chunks, id);
 	}
 	tcb->rcv_tail = tcb->rcv_head;
+}
+
+const uint8_t *recvq_head(struct core *core, struct tcb *tcb, uint32_t *bytes)
+{
+	const struct chunk *chunk;
+
+	if (tcb->rcv_head == CHUNK_NONE)
+		return NULL;
+	recvq_gather(core, tcb);
+	chunk = chunk_at(&core->chunks, tcb->rcv_head);
+	*bytes = chunk->bytes;
+	return chunk->data + chunk->start;
 }
 
 /* Keeps the part of a segment that no chunk of the queue covers yet; bytes that are already there win. */

@@ -285,15 +285,43 @@ static void partly_consumed_data_is_offered_again(void **state)
 	expect_event(t, "data 100");
 	expect_after(t, 40, ". seq 1 ack 101 win 65435"); /* 30 more bytes are not worth telling */
 	inject(t, ". seq 101 ack 1 len 50");
-	expect_event(t, "data 112"); /* what lies together: a piece as long as its chunk */
+	expect_event(t, "data 120"); /* in one piece, though it lies in two chunks */
 	t->app.consume = SIZE_MAX;
 	app_resume(t, 0);
-	expect_event(t, "data 82");
-	expect_event(t, "data 8");
+	expect_event(t, "data 90");
 	pass_ms(t, 41);
 	expect(t, ". seq 1 ack 151");
 	discard_out(t);
 	assert_int_equal(t->slots[0].rx_bytes, 150);
+	test_finish(t);
+}
+
+/* A message that came byte by byte, behind a hole too, is at last offered whole. */
+static void message_in_small_pieces_is_offered_whole(void **state)
+{
+	struct test *t = test_begin();
+
+	(void)state;
+	t->app.consume = 0;
+	t->app.quiet = true;
+	test_start(t);
+	open_server(t);
+	for (unsigned i = 0; i < 20; i++) {
+		inject(t, ". seq %u ack 1 len 100", 1 + 100 * (i ^ 1));
+		discard_out(t);
+	}
+	t->app.quiet = false;
+	inject(t, ". seq 2001 ack 1 len 1");
+	expect_event(t, "data 2001");
+	inject(t, ". seq 2002 ack 1 len 1000");
+	expect_event(t, "data 2032"); /* as much as the largest chunk holds */
+	discard_out(t);
+	t->app.consume = SIZE_MAX;
+	app_resume(t, 0);
+	expect_event(t, "data 2032");
+	expect_event(t, "data 969");
+	discard_out(t);
+	assert_int_equal(t->slots[0].rx_bytes, 3001);
 	test_finish(t);
 }
 
@@ -611,6 +639,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(window_edge_exactly),
 	TEST(out_of_order_at_the_window_edge),
 	TEST(partly_consumed_data_is_offered_again),
+	TEST(message_in_small_pieces_is_offered_whole),
 	TEST(unread_data_waits_for_resume),
 	TEST(window_reopens_without_silliness),
 	TEST(window_never_shrinks),

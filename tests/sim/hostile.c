@@ -243,8 +243,9 @@ static void mutate_header(struct world *world, const struct flow *flow, uint8_t 
 	case 7:
 		tcp[12] = (uint8_t)(draw(world, 5) << 4);
 		break;
-	case 8:
+	case 8: /* payload becomes options, and must not be good ones by chance */
 		tcp[12] = 0xf0;
+		put16(tcp + 20, 0x4d00);
 		break;
 	case 9: /* options without a good length */
 		if ((tcp[12] >> 4) > 5) {
