@@ -101,7 +101,7 @@ size_t c10m_send(c10m_conn *conn, const void *data, size_t len)
 	if (accepted < len)
 		tcb->pending |= TCB_WANTS_ROOM;
 	if (tcb->snd_bytes == 0 && len > 0)
-		core->starved = true; /* no acknowledgement of its own will wake it */
+		core->starved = core->starved_seen = true; /* no acknowledgement of its own will wake it */
 	if (accepted)
 		conn_ready(core, tcb_index(core, tcb));
 	return accepted;

@@ -401,6 +401,15 @@ bool tcp_finished(const struct tcb *tcb)
 
 /* --- the checks before all that */
 
+/* Only the acknowledgement of our FIN was missing: no error to the user (RFC 9293 section 3.10.7.4). */
+static void reset_at_the_end(struct tcb *tcb)
+{
+	tcb->state = TCP_CLOSED;
+	tcb->timers &= (uint8_t) ~(TCB_TIMER_RTX | TCB_TIMER_PERSIST | TCB_TIMER_DELACK);
+	tcb->pending &= (uint16_t) ~(TCB_RTX | TCB_ACK_NOW | TCB_PROBE);
+	tcb->acks_owed = 0;
+}
+
 static enum drop_reason reset_input(struct core *core, struct tcb *tcb, const struct tcp_segment *segment,
 				    struct tcp_result *result)
 {
@@ -412,6 +421,10 @@ static enum drop_reason reset_input(struct core *core, struct tcb *tcb, const st
 		return DROP_TCP_RST_IGNORED;
 	}
 	core->counters.tcp_resets_in++;
+	if ((tcb->state == TCP_CLOSING || tcb->state == TCP_LAST_ACK) && tcb->snd_bytes == 0) {
+		reset_at_the_end(tcb);
+		return DROP_NONE;
+	}
 	ended(result, tcb->state == TCP_SYN_RECEIVED ? C10M_CLOSE_REFUSED : C10M_CLOSE_RESET);
 	return DROP_NONE;
 }

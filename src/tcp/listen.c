@@ -290,11 +290,13 @@ enum drop_reason tcp_listen_input(struct core *core, const uint8_t *frame, const
 
 static void acknowledge(struct core *core, const uint8_t *frame, const struct half_open *entry)
 {
+	uint32_t window = MIN_OF(core->services[entry->service].receive_bytes, 65535u);
+	uint32_t scale = entry->options & TCP_OPT_WSCALE ? core->wscale : 0;
 	struct tcp_segment ack = {
 		.seq = entry->iss + 1,
 		.ack = entry->irs + 1,
 		.flags = TCP_ACK,
-		.window = (uint16_t)MIN_OF(core->services[entry->service].receive_bytes, 65535u),
+		.window = (uint16_t)(window >> scale),
 		.options = entry->options & TCP_OPT_TIMESTAMPS,
 		.ts_val = tcp_clock(core, entry->ts_offset),
 		.ts_ecr = entry->ts_recent,

@@ -566,9 +566,42 @@ static void reset_in_last_ack(void **state)
 	expect_event(t, "eof");
 	expect(t, "F. seq 1 ack 2");
 	inject(t, "R seq 2");
-	assert_int_equal(t->event_count, 1);
-	discard_events(t);
+	expect_event(t, "close normal");
+	expect_nothing(t);
 	assert_int_equal(usage(t).connections, 0);
+	test_finish(t);
+}
+
+static void reset_in_closing(void **state)
+{
+	struct test *t = begin_open();
+
+	(void)state;
+	app_shutdown(t, 0);
+	expect(t, "F. seq 1 ack 1");
+	inject(t, "F. seq 1 ack 1");
+	expect_event(t, "eof");
+	expect(t, ". seq 2 ack 2");
+	inject(t, "R seq 2");
+	expect_event(t, "close normal");
+	expect_nothing(t);
+	assert_int_equal(usage(t).connections, 0);
+	test_finish(t);
+}
+
+/* The peer may not have got all of it: that is an error. */
+static void reset_in_last_ack_with_data_out(void **state)
+{
+	struct test *t = begin_open();
+
+	(void)state;
+	app_send(t, 0, 100);
+	discard_out(t);
+	inject(t, "F. seq 1 ack 1");
+	expect_event(t, "eof");
+	discard_out(t);
+	inject(t, "R seq 2");
+	expect_event(t, "close reset");
 	test_finish(t);
 }
 
@@ -814,6 +847,8 @@ static const struct CMUnitTest tests[] = {
 	TEST(services_without_callbacks),
 	TEST(reset_ends_each_state),
 	TEST(reset_in_last_ack),
+	TEST(reset_in_closing),
+	TEST(reset_in_last_ack_with_data_out),
 	TEST(reset_gives_unread_data_back),
 	TEST(fin_wait_2_ends_after_a_full_close),
 	TEST(repeated_fin_in_time_wait),

@@ -145,6 +145,22 @@ static void mss_zero_is_harmless(void **state)
 }
 
 /* RFC 7323 section 2.3: a shift above 14 counts as 14. */
+/* RFC 7323 section 2.2: only the window of a SYN is not scaled. */
+static void challenge_of_a_half_open_connection_scales_its_window(void **state)
+{
+	struct test *t = test_begin();
+
+	(void)state;
+	t->services[0].receive_bytes = 300000;
+	test_start(t);
+	inject(t, "S seq 0 win 1000 mss 1460 wscale 7");
+	expect(t, "S. seq 0 ack 1 win 65535 mss 1460 wscale 3");
+	inject(t, ". seq 70000 ack 1");
+	expect(t, ". seq 1 ack 1 win 8191");
+	expect_drop(t, TCP_OUT_OF_WINDOW);
+	test_finish(t);
+}
+
 static void wscale_above_14_counts_as_14(void **state)
 {
 	struct test *t = test_begin();
@@ -655,6 +671,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(peer_mss_limits_segments),
 	TEST(tiny_mss_is_raised),
 	TEST(mss_zero_is_harmless),
+	TEST(challenge_of_a_half_open_connection_scales_its_window),
 	TEST(wscale_above_14_counts_as_14),
 	TEST(repeated_syn_gets_the_same_syn_ack),
 	TEST(syn_ack_is_sent_again_with_backoff),

@@ -145,6 +145,43 @@ static void writable_comes_when_another_connection_gives_chunks_back(void **stat
 	test_finish(t);
 }
 
+static void take_all_chunks(struct test *t, c10m_conn *conn, unsigned slot, const char *event)
+{
+	(void)conn;
+	if (strcmp(event, "writable") == 0)
+		app_send(t, slot, 60000);
+}
+
+/* While the search for those who wait stands still, one that it has passed begins to wait. */
+static void waiting_behind_the_search_is_not_forgotten(void **state)
+{
+	struct test *t = begin_chunks(1, 1, 1);
+
+	(void)state;
+	for (unsigned i = 1; i < 3; i++) {
+		use_peer(t, i);
+		open_server(t);
+	}
+	app_send(t, 2, 60000);
+	discard_out(t);
+	assert_int_equal(app_send(t, 1, 100), 0);
+	t->app.hook = take_all_chunks;
+	inject(t, "R seq 1");
+	expect_event(t, "close reset#2");
+	pass_ms(t, 10);
+	expect_event(t, "writable#1");
+	t->app.hook = NULL;
+	assert_int_equal(app_send(t, 0, 100), 0);
+	discard_out(t);
+	use_peer(t, 1);
+	inject(t, "R seq 1");
+	expect_event(t, "close reset#1");
+	pass_ms(t, 10);
+	expect_event(t, "writable");
+	discard_out(t);
+	test_finish(t);
+}
+
 /* The oldest goes (design idea 3). */
 static void time_wait_pool_full(void **state)
 {
@@ -325,6 +362,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(consumed_data_needs_no_chunk),
 	TEST(no_chunk_to_send_from),
 	TEST(writable_comes_when_another_connection_gives_chunks_back),
+	TEST(waiting_behind_the_search_is_not_forgotten),
 	TEST(time_wait_pool_full),
 	TEST(destination_table_full),
 	TEST(reply_queue_full),

@@ -156,6 +156,7 @@ void app_plan(struct world *world);
 void app_connect(struct conversation *conversation);
 /* From now on nobody rests, and what waits for the healed link goes on. */
 void app_healed(struct world *world);
+void app_lose_patience(struct world *world);
 void app_check_timers(struct world *world);
 bool app_all_finished(const struct world *world);
 void app_check_end(struct world *world);

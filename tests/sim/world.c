@@ -11,6 +11,7 @@
 #include "wire/print.h"
 
 #define LIVENESS_US (4000ULL * SECOND) /* after the link is healed everything ends within */
+#define PATIENCE_US (2000ULL * SECOND) /* and whose peer is gone within */
 #define BALANCE_US  (1500ULL * SECOND) /* and after that every pool is full again within */
 #define STEPS_MAX   20000000ULL
 
@@ -139,7 +140,10 @@ static void draw_node(struct world *world, unsigned index)
 		.delayed_ack_ms = one_in(world, 3) ? 1 + draw(world, 400) : 0,
 		.rto_min_ms = one_in(world, 3) ? 50 + draw(world, 1000) : 0,
 		.rto_initial_ms = one_in(world, 3) ? 500 + draw(world, 2500) : 0,
-		.time_wait_ms = one_in(world, 2) ? 500 + draw(world, 5000) : 0,
+		/* Strict: the last acknowledgement may be lost many times over. */
+		.time_wait_ms = world->strict      ? 300 * 1000
+				: one_in(world, 2) ? 500 + draw(world, 5000)
+						   : 0,
 		.fin_wait2_ms = world->strict ? 3600 * 1000 : 1000 + draw(world, 60000),
 		.no_timestamps = one_in(world, 4),
 		.no_window_scale = one_in(world, 4),
@@ -435,6 +439,8 @@ static void scheduled(struct world *world)
 {
 	if (!world->healed && world->now_us >= world->heal_us)
 		heal(world);
+	if (world->healed && world->now_us >= world->heal_us + PATIENCE_US)
+		app_lose_patience(world);
 	if (world->now_us >= world->rebuild_us) {
 		for (unsigned i = 0; i < NODES; i++)
 			stack_rebuild(world->nodes[i].stack, node_now(world, i));
