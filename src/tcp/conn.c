@@ -131,6 +131,14 @@ void conn_ready(struct core *core, uint32_t index)
 	core->ready_tail = index;
 }
 
+/* The retransmission or the persist timer asks for the neighbour again. */
+static void wait_for_timer(struct core *core, uint32_t index)
+{
+	core->counters.drops[DROP_NEIGHBOUR_UNRESOLVED]++;
+	tcp_arm_persist(core, tcb_at(core, index));
+	conn_file_timers(core, index);
+}
+
 void conn_waiters(void *context, uint32_t waiting, bool reachable)
 {
 	struct core *core = context;
@@ -145,11 +153,10 @@ void conn_waiters(void *context, uint32_t waiting, bool reachable)
 			pool_give(&core->blocks, index);
 		else if (reachable)
 			conn_ready(core, index);
-		else if (tcb->state == TCP_SYN_SENT)
+		else if (tcb->state == TCP_SYN_SENT || tcb->state == TCP_SYN_RECEIVED)
 			conn_end(core, index, C10M_CLOSE_UNREACHABLE);
 		else
-			core->counters
-				.drops[DROP_NEIGHBOUR_UNRESOLVED]++; /* the retransmission timer asks again */
+			wait_for_timer(core, index);
 	}
 }
 

@@ -196,6 +196,8 @@ enum drop_reason tcp_icmp_error(struct core *core, const struct icmp_message *me
 uint32_t tcp_output(struct core *core, uint32_t index, struct packet *packets, uint32_t max);
 bool tcp_wants_output(const struct core *core, const struct tcb *tcb);
 void tcp_window_update(struct core *core, struct tcb *tcb); /* after the application consumed */
+/* Sees to it that data which cannot go now is looked at again. */
+void tcp_arm_persist(struct core *core, struct tcb *tcb);
 void tcp_abort_segment(struct core *core, const struct tcb *tcb);
 void tcp_last_ack(struct core *core, struct tcb *tcb); /* of a block about to be freed */
 

@@ -464,6 +464,17 @@ static enum drop_reason syn_received_ack(struct core *core, struct tcb *tcb,
 	return DROP_NONE;
 }
 
+/* A closed window still takes acknowledgements (RFC 9293 section 3.10.7.4). So does the sequence number
+ * before it: who probes our window does not count that byte as sent, and without its acknowledgements two
+ * that probe each other would exchange answers for ever. */
+static void ack_out_of_window(struct core *core, struct tcb *tcb, const struct tcp_segment *segment,
+			      struct tcp_result *result)
+{
+	tcb->last_rx_tick = core->now_tick;
+	tcb->keep_probes = 0;
+	ack_input(core, tcb, segment, result);
+}
+
 enum drop_reason tcp_input(struct core *core, struct tcb *tcb, const struct tcp_segment *segment,
 			   struct tcp_result *result)
 {
@@ -488,10 +499,9 @@ enum drop_reason tcp_input(struct core *core, struct tcb *tcb, const struct tcp_
 		return DROP_TCP_SYN_IN_CONNECTION;
 	}
 	if (!in_window(tcb, segment)) {
-		/* A closed window still takes acknowledgements (RFC 9293 section 3.10.7.4). */
-		if (segment->flags & TCP_ACK && segment->seq == tcb->rcv_nxt &&
+		if (segment->flags & TCP_ACK && tcb->rcv_nxt - segment->seq <= 1 &&
 		    tcb->state != TCP_SYN_RECEIVED)
-			ack_input(core, tcb, segment, result);
+			ack_out_of_window(core, tcb, segment, result);
 		acknowledge_at_once(core, tcb);
 		return DROP_TCP_OUT_OF_WINDOW;
 	}

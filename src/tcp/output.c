@@ -214,8 +214,8 @@ static void emit_ack(struct core *core, struct tcb *tcb, struct packet *packet)
 		tcb->acks_owed--;
 }
 
-/* A closed window with data and nothing in flight needs the persist timer. */
-static void maybe_persist(struct core *core, struct tcb *tcb)
+/* A closed window, or no neighbour: data with nothing in flight needs the persist timer. */
+void tcp_arm_persist(struct core *core, struct tcb *tcb)
 {
 	if (!synchronised(tcb) || tcb->timers & TCB_TIMER_RTX || PLANTED(PERSIST_FORGOTTEN))
 		return;
@@ -282,7 +282,7 @@ uint32_t tcp_output(struct core *core, uint32_t index, struct packet *packets, u
 		count++;
 	}
 	if (count < max)
-		maybe_persist(core, tcb);
+		tcp_arm_persist(core, tcb);
 	return count;
 }
 

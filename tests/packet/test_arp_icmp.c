@@ -199,6 +199,42 @@ static void syn_from_an_unknown_neighbour(void **state)
 	test_finish(t);
 }
 
+/* An answer that was never sent has no retransmission timer: something else must ask again. */
+static void data_for_a_silent_neighbour_goes_when_it_speaks(void **state)
+{
+	struct test *t = begin_lonely();
+
+	(void)state;
+	ignore_drops(t, DROP_NEIGHBOUR_UNRESOLVED);
+	inject(t, "S seq 0 win 1000 mss 1460");
+	expect(t, "S. seq 0 ack 1 mss 1460");
+	inject(t, ". seq 1 ack 1");
+	expect_event(t, "open");
+	app_send(t, 0, 100);
+	pass_ms(t, 20000);
+	assert_true(discard_out(t) > 3); /* questions */
+	inject_arp_reply(t, PEER_IP);
+	pass_ms(t, 60000);
+	expect(t, "P. seq 1 ack 1 len 100");
+	discard_out(t);
+	test_finish(t);
+}
+
+/* A simultaneous open whose answer never went out ends like a connection attempt. */
+static void simultaneous_open_with_a_silent_neighbour(void **state)
+{
+	struct test *t = begin_lonely();
+
+	(void)state;
+	app_connect(t, 5000);
+	expect_arp_request(t, PEER_IP);
+	inject(t, "S seq 0 win 1000 mss 1460");
+	pass_ms(t, 20000);
+	discard_out(t);
+	expect_event(t, "close unreachable");
+	test_finish(t);
+}
+
 static void neighbour_that_moves(void **state)
 {
 	struct test *t = begin_lonely();
@@ -319,6 +355,8 @@ static const struct CMUnitTest tests[] = {
 	TEST(one_request_for_many_connects),
 	TEST(learning_from_a_request),
 	TEST(syn_from_an_unknown_neighbour),
+	TEST(data_for_a_silent_neighbour_goes_when_it_speaks),
+	TEST(simultaneous_open_with_a_silent_neighbour),
 	TEST(neighbour_that_moves),
 	TEST(ping_is_answered_with_its_data),
 	TEST(oversize_ping),

@@ -408,6 +408,26 @@ static void congestion_avoidance(void **state)
 
 /* --- zero window ------------------------------------------------------------------------------------ */
 
+/* Each has taken the other's probe, and neither counts its own as sent. */
+static void probes_that_cross(void **state)
+{
+	struct test *t = begin_open();
+
+	(void)state;
+	inject(t, ". seq 1 ack 1 win 0");
+	app_send(t, 0, 100);
+	mark(t);
+	inject(t, ". seq 1 ack 1 win 0 len 1");
+	pass_ms(t, 1100);
+	assert_true(counted(t, tcp_zero_window_probes) > 0);
+	discard_out(t);
+	inject(t, ". seq 1 ack 2 win 1000"); /* not in our window, but what it acknowledges counts */
+	expect_drop(t, TCP_OUT_OF_WINDOW);
+	expect(t, "P. seq 2 ack 2 len 99");
+	discard_events(t);
+	test_finish(t);
+}
+
 static void closed_window_is_probed_with_backoff(void **state)
 {
 	struct test *t = begin_open();
@@ -606,6 +626,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(slow_start),
 	TEST(slow_start_counts_acknowledgements),
 	TEST(congestion_avoidance),
+	TEST(probes_that_cross),
 	TEST(closed_window_is_probed_with_backoff),
 	TEST(probe_that_is_taken),
 	TEST(answered_probes_go_on_for_ever),

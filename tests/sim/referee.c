@@ -119,6 +119,13 @@ static void judge_syn(struct flow *flow, struct flow *reverse, const struct tcp_
 	flow->acked = true;
 }
 
+/* An old segment with a cookie in it may bring to life again what a reset has ended. */
+static void judge_reset(const struct world *world, struct flow *flow, struct flow *reverse)
+{
+	if (!world->strict)
+		flow->ambiguous = reverse->ambiguous = true;
+}
+
 static void judge_window(struct world *world, struct flow *flow, const struct flow *reverse,
 			 const struct tcp_segment *segment)
 {
@@ -198,7 +205,7 @@ void referee_sent(struct world *world, unsigned node, const uint8_t *frame, uint
 
 	if (get16(frame + 12) == ETH_TYPE_IPV4 && !frame_checksums_good(frame, bytes))
 		world_fail(world, "node %u sent a frame with a wrong checksum or length", node);
-	if (!parse(frame, bytes, &seen) || !between_stacks(&seen) || (seen.segment.flags & TCP_RST))
+	if (!parse(frame, bytes, &seen) || !between_stacks(&seen))
 		return;
 	if (seen.ip.source != world->nodes[node].ip)
 		world_fail(world, "node %u sent from another host's address", node);
@@ -208,11 +215,13 @@ void referee_sent(struct world *world, unsigned node, const uint8_t *frame, uint
 			      seen.segment.source_port);
 	if (!flow || !reverse)
 		return;
-	if (seen.segment.flags & TCP_SYN)
+	if (seen.segment.flags & TCP_RST)
+		judge_reset(world, flow, reverse);
+	else if (seen.segment.flags & TCP_SYN)
 		judge_syn(flow, reverse, &seen.segment);
 	else
 		judge(world, node, flow, reverse, &seen.segment);
-	if ((seen.segment.flags & (TCP_ACK | TCP_SYN)) == TCP_ACK) {
+	if ((seen.segment.flags & (TCP_ACK | TCP_SYN | TCP_RST)) == TCP_ACK) {
 		flow->last_bytes = bytes;
 		memcpy(referee->last[flow - referee->flows], frame, bytes);
 	}
