@@ -98,6 +98,15 @@ static void tell_eof(struct core *core, uint32_t index)
 	conn_ready(core, index);
 }
 
+/* The application has closed without having read all. */
+static void abort_unread(struct tcb *tcb)
+{
+	if (tcb->pending & TCB_ABORTING)
+		return;
+	tcb->pending |= TCB_ABORTING;
+	tcb->close_reason = C10M_CLOSE_ABORTED;
+}
+
 static void data_input(struct core *core, const struct tcp_result *result)
 {
 	struct tcb *tcb = tcb_at(core, result->index);
@@ -106,7 +115,9 @@ static void data_input(struct core *core, const struct tcp_result *result)
 	if (result->bytes && tcb->rcv_bytes == 0 && reads(tcb))
 		taken = offer(core, result->index, result->data, result->bytes);
 	if (tcb->pending & (TCB_NO_READER | TCB_ABORTING)) {
-		tcp_taken(core, tcb, result, result->bytes);
+		if (taken < result->bytes)
+			abort_unread(tcb);
+		tcp_taken(core, tcb, result, taken);
 		return;
 	}
 	if (taken < result->bytes) {
@@ -185,12 +196,20 @@ static void finish(struct core *core, uint32_t index)
 	conn_end(core, index, C10M_CLOSE_NORMAL);
 }
 
+/* What the application left unread when it closed is told by a reset (RFC 9293 section 3.6.1). */
+static bool closed_unread(const struct tcb *tcb)
+{
+	return tcb->pending & TCB_NO_READER && (tcb->rcv_bytes || tcb->ooo_head != CHUNK_NONE);
+}
+
 bool sock_settle(struct core *core, uint32_t index)
 {
 	struct tcb *tcb = tcb_at(core, index);
 
 	if (index == core->busy_index)
 		return true; /* its callback runs: settled when that returns */
+	if (closed_unread(tcb))
+		abort_unread(tcb);
 	if (tcb->pending & TCB_ABORTING) {
 		tcp_abort_segment(core, tcb);
 		conn_end(core, index, (enum c10m_close_reason)tcb->close_reason);

@@ -451,6 +451,43 @@ static void close_inside_on_data(void **state)
 	test_finish(t);
 }
 
+/* What on_data does not consume when it closes is unread (RFC 9293 section 3.6.1). */
+static void close_inside_on_data_with_some_left(void **state)
+{
+	struct test *t = begin_open();
+
+	(void)state;
+	t->app.hook = hook_close_on_data;
+	t->app.consume = 4;
+	inject(t, "P. seq 1 ack 1 len 10");
+	expect_event(t, "data 10");
+	expect(t, "R. seq 1 ack 5");
+	expect_event(t, "close aborted");
+	assert_int_equal(usage(t).connections, 0);
+	test_finish(t);
+}
+
+static void close_inside_on_data_with_more_behind(void **state)
+{
+	struct test *t = begin_open();
+
+	(void)state;
+	t->app.consume = 0;
+	inject(t, ". seq 1 ack 1 len 1000");
+	inject(t, ". seq 1001 ack 1 len 1000");
+	inject(t, ". seq 2001 ack 1 len 1000");
+	discard_out(t);
+	discard_events(t);
+	t->app.hook = hook_close_on_data;
+	t->app.consume = SIZE_MAX;
+	app_resume(t, 0);
+	expect_event(t, "data 2032");
+	expect(t, "R. seq 1 ack 3001");
+	expect_event(t, "close aborted");
+	assert_int_equal(chunks(t), 0);
+	test_finish(t);
+}
+
 static void hook_abort_on_data(struct test *t, c10m_conn *conn, unsigned slot, const char *event)
 {
 	(void)slot;
@@ -842,6 +879,8 @@ static const struct CMUnitTest tests[] = {
 	TEST(close_with_unread_data_is_reset),
 	TEST(abort_resets),
 	TEST(close_inside_on_data),
+	TEST(close_inside_on_data_with_some_left),
+	TEST(close_inside_on_data_with_more_behind),
 	TEST(abort_inside_on_data),
 	TEST(abort_inside_on_open_with_data_behind_it),
 	TEST(services_without_callbacks),

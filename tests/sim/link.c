@@ -262,6 +262,10 @@ static void carry(struct world *world, uint8_t from, uint8_t to, const uint8_t *
 	uint8_t copy[FRAME_ROOM];
 	uint64_t at_us = serialise(world, from, faults, bytes);
 
+	if (world->strict && get16(data + 12) == ETH_TYPE_ARP) { /* or a neighbour might count as gone */
+		link_deliver(world, to, data, bytes, at_us == UINT64_MAX ? world->now_us : at_us);
+		return;
+	}
 	if (at_us == UINT64_MAX || lost(world, from, faults))
 		return;
 	at_us += faults->delay_us + random_below(&world->random, faults->jitter_us + 1);

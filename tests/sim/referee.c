@@ -119,8 +119,8 @@ static void judge_syn(struct flow *flow, struct flow *reverse, const struct tcp_
 	flow->acked = true;
 }
 
-/* An old segment with a cookie in it may bring to life again what a reset has ended. */
-static void judge_reset(const struct world *world, struct flow *flow, struct flow *reverse)
+/* An old segment with a cookie in it may bring to life again what has ended. */
+static void judge_end(const struct world *world, struct flow *flow, struct flow *reverse)
 {
 	if (!world->strict)
 		flow->ambiguous = reverse->ambiguous = true;
@@ -189,6 +189,8 @@ static void judge(struct world *world, unsigned node, struct flow *flow, struct 
 	flow->fin_seen |= fin;
 	judge_window(world, flow, reverse, segment);
 	judge_fin(world, node, flow, segment);
+	if (flow->fin_seen && reverse->fin_seen)
+		judge_end(world, flow, reverse);
 }
 
 static bool between_stacks(const struct seen *seen)
@@ -216,7 +218,7 @@ void referee_sent(struct world *world, unsigned node, const uint8_t *frame, uint
 	if (!flow || !reverse)
 		return;
 	if (seen.segment.flags & TCP_RST)
-		judge_reset(world, flow, reverse);
+		judge_end(world, flow, reverse);
 	else if (seen.segment.flags & TCP_SYN)
 		judge_syn(flow, reverse, &seen.segment);
 	else

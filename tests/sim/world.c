@@ -10,10 +10,11 @@
 #include "wire/ethernet.h"
 #include "wire/print.h"
 
-#define LIVENESS_US (4000ULL * SECOND) /* after the link is healed everything ends within */
-#define PATIENCE_US (2000ULL * SECOND) /* and whose peer is gone within */
-#define BALANCE_US  (1500ULL * SECOND) /* and after that every pool is full again within */
-#define STEPS_MAX   20000000ULL
+#define LIVENESS_US  (4000ULL * SECOND) /* after the link is healed everything ends within */
+#define PATIENCE_US  (2000ULL * SECOND) /* and whose peer is gone within */
+#define BALANCE_US   (1500ULL * SECOND) /* and after that every pool is full again within */
+#define STEPS_MAX    20000000ULL
+#define HOSTILE_ACTS 20000 /* half as many on average are the least gap */
 
 uint32_t host_ip(unsigned host)
 {
@@ -175,7 +176,8 @@ static void draw_world(struct world *world)
 		world->stop_us = draw(world, (uint32_t)world->heal_us);
 	if (!world->strict && one_in(world, 2)) {
 		world->hostile.on = true;
-		world->hostile.gap_us = 1 + draw(world, 100 * MS);
+		world->hostile.gap_us = MAX_OF(1 + draw(world, 100 * MS),
+					       (uint32_t)(world->heal_us / HOSTILE_ACTS));
 		world->hostile.flood = 1 + draw(world, 30);
 	}
 	app_plan(world);
