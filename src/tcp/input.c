@@ -45,8 +45,10 @@ static bool in_window(const struct tcb *tcb, const struct tcp_segment *segment)
 	uint32_t window = tcb->rcv_adv - tcb->rcv_nxt, length = tcp_segment_length(segment);
 	uint32_t edge = PLANTED(WINDOW_EDGE) ? window + 1 : window;
 
+	/* The edge itself counts, against RFC 9293 section 3.10.7.4: who has filled the window and lost a
+	 * part of it acknowledges from there, and two of that kind would exchange answers for ever. */
 	if (length == 0)
-		return window == 0 ? segment->seq == tcb->rcv_nxt : segment->seq - tcb->rcv_nxt < window;
+		return segment->seq - tcb->rcv_nxt <= window;
 	if (window == 0)
 		return false;
 	return segment->seq - tcb->rcv_nxt < edge || segment->seq + length - 1 - tcb->rcv_nxt < edge ||

@@ -191,9 +191,11 @@ static void emit_probe(struct core *core, struct tcb *tcb, struct packet *packet
 
 	tcb->pending &= (uint16_t)~TCB_PROBE;
 	if (tcb->timers & TCB_TIMER_PERSIST && tcb->snd_bytes) {
+		/* A window too small for its own good is used in the end (RFC 9293 section 3.8.6.2.1). */
 		segment.seq = tcb->snd_una;
-		segment.payload_bytes = 1;
-		tcb->recover = seq_max(tcb_snd_max(tcb), tcb->snd_una + 1);
+		segment.payload_bytes =
+			MAX_OF(MIN_OF(MIN_OF(tcb->snd_bytes, tcb->snd_wnd), (uint32_t)tcb->mss), 1u);
+		tcb->recover = seq_max(tcb_snd_max(tcb), tcb->snd_una + segment.payload_bytes);
 		tcb->options |= TCB_BACKED;
 		core->counters.tcp_zero_window_probes++;
 	} else {
@@ -203,12 +205,18 @@ static void emit_probe(struct core *core, struct tcb *tcb, struct packet *packet
 	emit(core, tcb, packet, &segment, 0);
 }
 
+/* One byte beyond a closed window is all that is out: the peer has not taken it. */
+static bool is_probing(const struct tcb *tcb)
+{
+	return tcb->timers & TCB_TIMER_PERSIST && tcb->recover == tcb->snd_una + 1;
+}
+
 static void emit_ack(struct core *core, struct tcb *tcb, struct packet *packet)
 {
 	struct tcp_segment segment = {.seq = tcb->snd_nxt, .flags = TCP_ACK};
 
 	if (tcb->options & TCB_BACKED)
-		segment.seq = tcb->timers & TCB_TIMER_PERSIST ? tcb->snd_nxt : tcb_snd_max(tcb);
+		segment.seq = is_probing(tcb) ? tcb->snd_nxt : tcb_snd_max(tcb);
 	emit(core, tcb, packet, &segment, 0);
 	if (tcb->acks_owed)
 		tcb->acks_owed--;
@@ -217,14 +225,16 @@ static void emit_ack(struct core *core, struct tcb *tcb, struct packet *packet)
 /* A closed window, or no neighbour: data with nothing in flight needs the persist timer. */
 void tcp_arm_persist(struct core *core, struct tcb *tcb)
 {
-	if (!synchronised(tcb) || tcb->timers & TCB_TIMER_RTX || PLANTED(PERSIST_FORGOTTEN))
+	if (!synchronised(tcb) || tcb->timers & TCB_TIMER_PERSIST || PLANTED(PERSIST_FORGOTTEN))
 		return;
 	if (tcb->snd_nxt != tcb->snd_una || (tcb->snd_bytes == 0 && !(tcb->pending & TCB_FIN_QUEUED)))
 		return;
 	if (tcb->pending & TCB_FIN_SENT && tcb->snd_bytes == 0)
 		return;
-	tcb->backoff = 0;
-	tcb->unacked_tick = core->now_tick;
+	if (!(tcb->timers & TCB_TIMER_RTX)) { /* else the window forbids even to send again */
+		tcb->backoff = 0;
+		tcb->unacked_tick = core->now_tick;
+	}
 	tcb->timers |= TCB_TIMER_PERSIST;
 	tcp_arm_rtx(core, tcb);
 }

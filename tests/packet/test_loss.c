@@ -408,6 +408,63 @@ static void congestion_avoidance(void **state)
 
 /* --- zero window ------------------------------------------------------------------------------------ */
 
+/* What was lost cannot go again: the window has closed over it. It is probed like any closed window. */
+static void window_that_closes_over_a_loss_is_probed(void **state)
+{
+	struct test *t = begin_open();
+
+	(void)state;
+	app_send(t, 0, 1000);
+	expect(t, "P. seq 1 ack 1 len 1000");
+	inject(t, ". seq 1 ack 1 win 0");
+	mark(t);
+	pass_ms(t, 3000);
+	assert_true(counted(t, tcp_zero_window_probes) > 0);
+	expect(t, ". seq 1 ack 1 len 1");
+	discard_out(t);
+	inject(t, ". seq 1 ack 2 win 5000");
+	expect(t, "P. seq 2 ack 1 len 999");
+	test_finish(t);
+}
+
+/* RFC 9293 section 3.8.6.2.1: what fits into a small window goes after a while. */
+static void small_window_is_used_in_the_end(void **state)
+{
+	struct test *t = begin_open();
+
+	(void)state;
+	inject(t, ". seq 1 ack 1 win 5000");
+	inject(t, ". seq 1 ack 1 win 500");
+	app_send(t, 0, 4000);
+	expect_nothing(t);
+	pass_ms(t, 1100);
+	expect(t, ". seq 1 ack 1 len 500");
+	discard_out(t);
+	inject(t, ". seq 1 ack 501 win 5000");
+	expect(t, ". seq 501 ack 1 len 1460");
+	discard_out(t);
+	test_finish(t);
+}
+
+/* All of the window is out and its start was lost: an acknowledgement comes from the window's edge. */
+static void acknowledgement_from_the_edge_counts(void **state)
+{
+	struct test *t = test_begin();
+
+	(void)state;
+	t->services[0].receive_bytes = 2000;
+	test_start(t);
+	open_server(t);
+	app_send(t, 0, 100);
+	expect(t, "P. seq 1 ack 1 len 100");
+	inject(t, ". seq 1001 ack 1 len 1000");
+	expect(t, ". seq 101 ack 1 win 2000");
+	inject(t, ". seq 2001 ack 101");
+	pass_ms(t, 3000);
+	expect_nothing(t); /* neither an answer nor a retransmission */
+	test_finish(t);
+}
+
 /* Each has taken the other's probe, and neither counts its own as sent. */
 static void probes_that_cross(void **state)
 {
@@ -626,6 +683,9 @@ static const struct CMUnitTest tests[] = {
 	TEST(slow_start),
 	TEST(slow_start_counts_acknowledgements),
 	TEST(congestion_avoidance),
+	TEST(window_that_closes_over_a_loss_is_probed),
+	TEST(small_window_is_used_in_the_end),
+	TEST(acknowledgement_from_the_edge_counts),
 	TEST(probes_that_cross),
 	TEST(closed_window_is_probed_with_backoff),
 	TEST(probe_that_is_taken),
