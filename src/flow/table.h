@@ -120,23 +120,35 @@ PURE_INLINE uint32_t flow_bucket_collect(const struct flow_bucket *bucket, uint3
 	return count;
 }
 
-/* The references whose tag agrees with the hash, at most FLOW_CANDIDATES_MAX, almost always
- * none or one: the caller compares tuples. Returns how many; refs[] beyond these is
- * undefined. */
+/* The references in the first bucket whose tag agrees with the hash: at most FLOW_BUCKET_ENTRIES, almost
+ * always none or one. refs[] beyond these is undefined. More than nine of ten entries are found here. */
+PURE_INLINE uint32_t flow_table_first(const struct flow_table *table, uint64_t hash, uint32_t *refs)
+{
+	const struct flow_bucket *bucket = &table->buckets[flow_first_bucket(table, hash)];
+	uint32_t match = simd_match_tags(bucket->tags, flow_tag(hash)) & ~(uint32_t)bucket->guests;
+
+	return flow_bucket_collect(bucket, match, refs);
+}
+
+/* The same of the second bucket, which is read only when something overflowed into it. */
+PURE_INLINE uint32_t flow_table_second(const struct flow_table *table, uint64_t hash, uint32_t *refs)
+{
+	uint32_t first = flow_first_bucket(table, hash), match;
+	const struct flow_bucket *bucket;
+
+	if (likely(!table->buckets[first].overflow))
+		return 0;
+	bucket = &table->buckets[flow_other_bucket(table, first, flow_tag(hash))];
+	match = simd_match_tags(bucket->tags, flow_tag(hash)) & bucket->guests;
+	return flow_bucket_collect(bucket, match, refs);
+}
+
+/* Both together, at most FLOW_CANDIDATES_MAX: the caller compares tuples. */
 PURE_INLINE uint32_t flow_table_candidates(const struct flow_table *table, uint64_t hash, uint32_t *refs)
 {
-	uint32_t first = flow_first_bucket(table, hash), count;
-	const struct flow_bucket *bucket = &table->buckets[first];
-	uint16_t tag = flow_tag(hash);
+	uint32_t count = flow_table_first(table, hash, refs);
 
-	count = flow_bucket_collect(bucket, simd_match_tags(bucket->tags, tag) & ~(uint32_t)bucket->guests,
-				    refs);
-	if (unlikely(bucket->overflow)) {
-		bucket = &table->buckets[flow_other_bucket(table, first, tag)];
-		count += flow_bucket_collect(bucket, simd_match_tags(bucket->tags, tag) & bucket->guests,
-					     refs + count);
-	}
-	return count;
+	return count + flow_table_second(table, hash, refs + count);
 }
 
 /* False when the table cannot take it (both buckets full and no move found, or capacity

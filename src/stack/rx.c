@@ -1,17 +1,24 @@
 /* rx.c - a burst of frames, in stages: what a stage will touch was prefetched by the one before.
  *
- *   1  parse Ethernet, IPv4, TCP; verify checksums; hash; prefetch buckets
- *   2  probe the table; prefetch the three lines of each block
- *   3  probe again (an earlier packet of the burst may have opened or closed it) and process
+ *   1  parse Ethernet, IPv4, TCP; hash; prefetch buckets
+ *   2  verify checksums while the buckets come
+ *   3  probe the table; prefetch the lines of each block
+ *   4  look into the blocks; prefetch what an acknowledgement will free
+ *   5  probe again (an earlier packet of the burst may have opened or closed it) and process
  *
  * In: port.  Out: a drop counted, a reply queued, or sock/ told what happened. */
 #include "base/plant.h"
 #include "stack/internal.h"
 
+#define FRAMES_AHEAD 4u
+
 struct parsed {
-	const uint8_t *frame;
+	const uint8_t *frame; /* NULL: its checksum was wrong */
 	uint64_t hash;
 	struct tuple4 tuple;
+	uint16_t segment_bytes;
+	bool verified; /* by the port */
+	uint32_t hint; /* the block that was found, or POOL_NONE: to be found again before it is believed */
 	struct tcp_segment segment;
 };
 
@@ -48,15 +55,13 @@ static enum drop_reason tcp_prepare(struct core *core, const struct packet *pack
 
 	if (reason)
 		return reason;
-	if (packet->checksum != PACKET_CSUM_VERIFIED && !PLANTED(CHECKSUM_SKIPPED) &&
-	    !tcp_checksum_good(at, bytes, ip->source, ip->destination))
-		return DROP_TCP_CHECKSUM;
-	parsed->frame = packet->data;
 	parsed->tuple = (struct tuple4){ip->destination, ip->source, parsed->segment.destination_port,
 					parsed->segment.source_port};
 	parsed->hash = core_hash(core, &parsed->tuple);
 	flow_table_prefetch(&core->table, parsed->hash);
-	core->counters.tcp_segments_in++;
+	parsed->frame = packet->data;
+	parsed->segment_bytes = (uint16_t)bytes;
+	parsed->verified = packet->checksum == PACKET_CSUM_VERIFIED || PLANTED(CHECKSUM_SKIPPED);
 	return DROP_NONE;
 }
 
@@ -97,24 +102,59 @@ static bool parse(struct core *core, const struct packet *packet, struct parsed 
 	return segment;
 }
 
-static void probe(const struct core *core, const struct parsed *parsed)
+static void verify(struct core *core, struct parsed *parsed)
 {
-	uint32_t refs[FLOW_CANDIDATES_MAX];
-	uint32_t count = flow_table_candidates(&core->table, parsed->hash, refs);
+	const uint8_t *at = parsed->segment.payload - parsed->segment.header_bytes;
 
-	if (count == 0)
+	if (parsed->verified || likely(tcp_checksum_good(at, parsed->segment_bytes, parsed->tuple.remote_ip,
+							 parsed->tuple.local_ip))) {
+		core->counters.tcp_segments_in++;
 		return;
-	if (likely(flow_ref_kind(refs[0]) == FLOW_BLOCK)) {
-		const uint8_t *block = core->blocks.objects +
-				       (size_t)flow_ref_index(refs[0]) * core->blocks.stride;
-
-		PREFETCH_WRITE(block);
-		PREFETCH_WRITE(block + CACHE_LINE);
-		PREFETCH_WRITE(block + (size_t)2 * CACHE_LINE);
-		PREFETCH_WRITE(block + (size_t)3 * CACHE_LINE);
-	} else {
-		PREFETCH_WRITE(core_tuple_of(core, refs[0]));
 	}
+	core->counters.drops[DROP_TCP_CHECKSUM]++;
+	parsed->frame = NULL;
+}
+
+static void prefetch_flow(const struct core *core, struct parsed *parsed, uint32_t ref)
+{
+	const uint8_t *block;
+
+	if (unlikely(flow_ref_kind(ref) != FLOW_BLOCK)) {
+		PREFETCH_WRITE(core_tuple_of(core, ref));
+		return;
+	}
+	parsed->hint = flow_ref_index(ref);
+	block = core->blocks.objects + (size_t)parsed->hint * core->blocks.stride;
+	PREFETCH_WRITE(block);
+	PREFETCH_WRITE(block + CACHE_LINE);
+	PREFETCH_WRITE(block + (size_t)2 * CACHE_LINE);
+	if (parsed->segment.payload_bytes) /* the application's state */
+		PREFETCH_WRITE(block + (size_t)3 * CACHE_LINE);
+}
+
+static void probe(const struct core *core, struct parsed *parsed)
+{
+	uint32_t refs[FLOW_BUCKET_ENTRIES];
+
+	parsed->hint = POOL_NONE;
+	if (likely(flow_table_first(&core->table, parsed->hash, refs)))
+		prefetch_flow(core, parsed, refs[0]);
+	else
+		flow_table_prefetch_second(&core->table, parsed->hash);
+}
+
+static void look_ahead(const struct core *core, struct parsed *parsed)
+{
+	uint32_t refs[FLOW_BUCKET_ENTRIES], chunk;
+
+	if (parsed->hint == POOL_NONE) {
+		if (flow_table_second(&core->table, parsed->hash, refs))
+			prefetch_flow(core, parsed, refs[0]);
+		return;
+	}
+	chunk = tcb_at(core, parsed->hint)->snd_head;
+	if (chunk != CHUNK_NONE)
+		PREFETCH_WRITE(chunk_at(&core->chunks, chunk));
 }
 
 static enum drop_reason block_input(struct core *core, const struct parsed *parsed, uint32_t index,
@@ -153,6 +193,14 @@ static enum drop_reason segment_input(struct core *core, const struct parsed *pa
 	return reason;
 }
 
+/* Headers, and the payload of a small segment. */
+static void prefetch_frame(const struct packet *packet)
+{
+	PREFETCH_READ(packet->data);
+	PREFETCH_READ(packet->data + CACHE_LINE);
+	PREFETCH_READ(packet->data + (size_t)2 * CACHE_LINE);
+}
+
 static void burst(struct stack *stack, const struct packet *packets, uint32_t count)
 {
 	struct parsed parsed[STACK_BURST];
@@ -162,12 +210,18 @@ static void burst(struct stack *stack, const struct packet *packets, uint32_t co
 	for (uint32_t i = 0; i < count; i++) {
 		core->counters.rx_packets++;
 		core->counters.rx_bytes += packets[i].bytes;
+		if (i + FRAMES_AHEAD < count)
+			prefetch_frame(&packets[i + FRAMES_AHEAD]);
 		segments += parse(core, &packets[i], &parsed[segments]);
 	}
 	for (uint32_t i = 0; i < segments; i++)
+		verify(core, &parsed[i]);
+	for (uint32_t i = 0; i < segments; i++)
 		probe(core, &parsed[i]);
+	for (uint32_t i = 0; i < segments; i++)
+		look_ahead(core, &parsed[i]);
 	for (uint32_t i = 0; i < segments; i++) {
-		enum drop_reason reason = segment_input(core, &parsed[i]);
+		enum drop_reason reason = parsed[i].frame ? segment_input(core, &parsed[i]) : DROP_NONE;
 
 		if (reason)
 			core->counters.drops[reason]++;

@@ -61,8 +61,8 @@ static struct sizes sizes_of(const struct stack_config *config)
 		state = MAX_OF(state, config->services[i].state_size);
 	s.stride = (uint32_t)(sizeof(struct tcb) + ALIGN_UP(state, (size_t)CACHE_LINE));
 	s.extensions = between(config->connections / 16, 64, 65536);
-	/* A near and a far entry each, and room for overtaken ones: at most four for each connection that is busy
-	 * in both directions, and packet rates bound how many these can be. */
+	/* A near and a far entry each, and room for overtaken ones: at most four for each connection that is
+	 * busy in both directions, and packet rates bound how many these can be. */
 	s.timers = 2 * config->connections + MIN_OF(4 * config->connections + 1024, 1u << 19);
 	s.flows = config->connections + config->half_open + config->time_wait;
 	s.stack = sizeof(struct stack);

@@ -20,15 +20,23 @@ const struct tuple4 *core_tuple_of(const struct core *core, uint32_t ref)
 	}
 }
 
-uint32_t core_find(struct core *core, const struct tuple4 *tuple, uint64_t hash)
+static uint32_t matching(const struct core *core, const struct tuple4 *tuple, const uint32_t *refs,
+			 uint32_t count)
 {
-	uint32_t refs[FLOW_CANDIDATES_MAX];
-	uint32_t count = flow_table_candidates(&core->table, hash, refs);
-
 	for (uint32_t i = 0; i < count; i++)
-		if (tuple4_equal(core_tuple_of(core, refs[i]), tuple))
+		if (likely(tuple4_equal(core_tuple_of(core, refs[i]), tuple)))
 			return refs[i];
 	return FLOW_NONE;
+}
+
+uint32_t core_find(struct core *core, const struct tuple4 *tuple, uint64_t hash)
+{
+	uint32_t refs[FLOW_BUCKET_ENTRIES];
+	uint32_t ref = matching(core, tuple, refs, flow_table_first(&core->table, hash, refs));
+
+	if (likely(ref != FLOW_NONE))
+		return ref;
+	return matching(core, tuple, refs, flow_table_second(&core->table, hash, refs));
 }
 
 uint32_t core_isn(const struct core *core, const struct tuple4 *tuple)

@@ -27,7 +27,14 @@ extern const struct eth_address eth_broadcast;
 
 PURE_INLINE bool eth_equal(const struct eth_address *a, const struct eth_address *b)
 {
-	return memcmp(a, b, sizeof(*a)) == 0;
+	uint32_t head_a, head_b;
+	uint16_t tail_a, tail_b;
+
+	memcpy(&head_a, a->octets, 4);
+	memcpy(&head_b, b->octets, 4);
+	memcpy(&tail_a, a->octets + 4, 2);
+	memcpy(&tail_b, b->octets + 4, 2);
+	return ((head_a ^ head_b) | (uint32_t)(tail_a ^ tail_b)) == 0;
 }
 
 /* Broadcast included. */
