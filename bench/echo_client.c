@@ -341,6 +341,9 @@ static void options_parse(struct options *options, int argc, char **argv)
 		case 't':
 			options->pause_ms = (uint32_t)strtoul(optarg, NULL, 10);
 			break;
+		case 'q':
+			options->settle_ms = (uint32_t)strtoul(optarg, NULL, 10);
+			break;
 		case 'k':
 			options->samples = (uint32_t)strtoul(optarg, NULL, 10);
 			break;
