@@ -48,10 +48,8 @@
 	X(TCP_AFTER_CLOSE, "data after the application has closed") \
 	X(NO_CHUNK, "no data chunk left to keep the payload") \
 	X(NO_BLOCK, "no connection block left") \
-	X(NO_HALF_OPEN, "no half-open entry left") \
 	X(NO_FLOW_SLOT, "flow table full") \
 	X(NO_DESTINATION, "destination table full") \
-	X(RECEIVE_FULL, "the application's unread data fills its buffer") \
 	X(REASSEMBLY_FULL, "too many holes on one connection") \
 	X(REPLY_QUEUE_FULL, "queue of stateless replies full") \
 	X(REPLY_RATE, "reset or challenge held back by the rate limit") \

@@ -39,6 +39,15 @@ uint32_t core_find(struct core *core, const struct tuple4 *tuple, uint64_t hash)
 	return matching(core, tuple, refs, flow_table_second(&core->table, hash, refs));
 }
 
+bool core_insert(struct core *core, uint64_t hash, uint32_t ref)
+{
+	bool stored = flow_table_insert(&core->table, hash, ref);
+
+	core->counters.flow_moves += core->table.moves;
+	core->table.moves = 0;
+	return stored;
+}
+
 uint32_t core_isn(const struct core *core, const struct tuple4 *tuple)
 {
 	uint64_t ips = (uint64_t)tuple->local_ip | (uint64_t)tuple->remote_ip << 32;

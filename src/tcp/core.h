@@ -112,6 +112,7 @@ PURE_INLINE uint64_t core_hash(const struct core *core, const struct tuple4 *tup
 }
 
 /* --- conn.c: blocks, the ready list, deadlines */
+bool core_insert(struct core *core, uint64_t hash, uint32_t ref); /* false: no room in the flow table */
 uint32_t core_find(struct core *core, const struct tuple4 *tuple, uint64_t hash); /* reference or FLOW_NONE */
 const struct tuple4 *core_tuple_of(const struct core *core, uint32_t ref);
 uint32_t conn_take(struct core *core, const struct tuple4 *tuple, uint8_t service);

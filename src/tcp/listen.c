@@ -175,7 +175,7 @@ static enum drop_reason syn_input(struct core *core, const uint8_t *frame, const
 	index = pool_take(&core->half_opens);
 	if (index == POOL_NONE)
 		return send_cookie(core, &eth.source, tuple, segment);
-	if (!flow_table_insert(&core->table, hash, flow_ref(FLOW_HALF_OPEN, index))) {
+	if (!core_insert(core, hash, flow_ref(FLOW_HALF_OPEN, index))) {
 		pool_give(&core->half_opens, index);
 		return DROP_NO_FLOW_SLOT;
 	}
@@ -212,7 +212,7 @@ static enum drop_reason establish(struct core *core, const struct half_open *ent
 		return DROP_NO_BLOCK;
 	tcb = tcb_at(core, index);
 	stored = half_open_ref == FLOW_NONE
-			 ? flow_table_insert(&core->table, hash, flow_ref(FLOW_BLOCK, index))
+			 ? core_insert(core, hash, flow_ref(FLOW_BLOCK, index))
 			 : flow_table_replace(&core->table, hash, half_open_ref, flow_ref(FLOW_BLOCK, index));
 	if (!stored) {
 		tcb->state = TCB_FREE;

@@ -77,7 +77,7 @@ int tcp_connect(struct core *core, const struct tuple4 *tuple, uint8_t service, 
 	if (*index == POOL_NONE)
 		return -ENOMEM;
 	tcb = tcb_at(core, *index);
-	if (!flow_table_insert(&core->table, hash, flow_ref(FLOW_BLOCK, *index))) {
+	if (!core_insert(core, hash, flow_ref(FLOW_BLOCK, *index))) {
 		tcb->state = TCB_FREE;
 		pool_give(&core->blocks, *index);
 		return -ENOMEM;

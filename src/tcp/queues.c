@@ -296,7 +296,7 @@ enum drop_reason ooo_add(struct core *core, struct tcb *tcb, uint32_t seq, const
 		struct chunk *fresh;
 
 		if (at && seq_geq(seq, at->seq)) {
-			if (seq_lt(seq, at->seq + at->bytes) && !PLANTED(REASSEMBLY_OVERLAP)) {
+			if (seq_lt(seq, at->seq + at->bytes)) {
 				data += at->seq + at->bytes - seq;
 				seq = at->seq + at->bytes;
 			}
@@ -339,7 +339,7 @@ void ooo_drain(struct core *core, struct tcb *tcb)
 			chunk_give(&core->chunks, id);
 			continue;
 		}
-		old = tcb->rcv_nxt - chunk->seq;
+		old = PLANTED(REASSEMBLY_OVERLAP) ? 0 : tcb->rcv_nxt - chunk->seq;
 		chunk->start = (uint16_t)(chunk->start + old);
 		chunk->bytes = (uint16_t)(chunk->bytes - old);
 		chunk->next = CHUNK_NONE;

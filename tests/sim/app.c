@@ -6,6 +6,8 @@
  * from the conversation's keys, so that each byte received is compared. */
 #include "sim.h"
 
+#include <errno.h>
+
 #include "wire/bytes.h"
 
 #define HEADER_BYTES 16
@@ -527,7 +529,7 @@ void app_plan(struct world *world)
 static void connect_end(struct end *end, uint16_t local_port, uint16_t remote_port, uint32_t remote)
 {
 	const struct conn_state state = {.end = 2 * end->conversation->id + end->side + 1};
-	const struct c10m_connect_request request = {
+	struct c10m_connect_request request = {
 		.service = 1,
 		.remote_address = remote,
 		.remote_port = remote_port,
@@ -543,6 +545,11 @@ static void connect_end(struct end *end, uint16_t local_port, uint16_t remote_po
 		return;
 	}
 	end->handle = c10m_connect(stack_worker(node->stack), &request, &error);
+	if (error == -EADDRINUSE &&
+	    end->conversation->plan != PLAN_CROSS) { /* both closed at the same time */
+		request.local_port = 0;
+		end->handle = c10m_connect(stack_worker(node->stack), &request, &error);
+	}
 	node->due_us = 0;
 	if (end->handle)
 		return;
@@ -566,6 +573,20 @@ static void learn_port(struct conversation *conversation)
 	conversation->client_port = endpoints.local_port;
 }
 
+/* The port of an ended conversation whose server is in TIME_WAIT now, to go through that; 0: any port. */
+static uint16_t port_again(const struct conversation *conversation)
+{
+	for (uint32_t i = 0; i < world_now->conversation_count; i++) {
+		const struct conversation *old = &world_now->conversations[i];
+
+		if (old->plan == PLAN_SERVER_CLOSE && old->client_port != 0 &&
+		    old->ends[0].node == conversation->ends[0].node && old->ends[0].closed &&
+		    old->ends[0].reason == C10M_CLOSE_NORMAL && old->ends[1].closed)
+			return old->client_port;
+	}
+	return 0;
+}
+
 void app_connect(struct conversation *conversation)
 {
 	struct end *client = &conversation->ends[0], *server = &conversation->ends[1];
@@ -580,7 +601,7 @@ void app_connect(struct conversation *conversation)
 	if (conversation->plan == PLAN_NOBODY)
 		connect_end(client, 0, SERVER_PORT, conversation->id % 4 == 0 ? 0x0b000001u : 0x0a000063u);
 	else
-		connect_end(client, conversation->id == 0 ? fixed : 0,
+		connect_end(client, conversation->id == 0 ? fixed : port_again(conversation),
 			    conversation->plan == PLAN_NO_LISTENER ? 9 : SERVER_PORT, host_ip(server->node));
 	if (client->handle)
 		learn_port(conversation);

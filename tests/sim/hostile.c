@@ -6,6 +6,7 @@
  * send what a stack must obey: nothing of it may harm the streams of others. */
 #include "sim.h"
 
+#include "stack/internal.h"
 #include "wire/arp.h"
 #include "wire/ethernet.h"
 #include "wire/icmp.h"
@@ -88,7 +89,7 @@ static void bad_ip(struct world *world, unsigned to)
 	uint8_t frame[FRAME_ROOM] = {0}, *ip = frame + ETH_HEADER_BYTES;
 	uint32_t bytes = headers(frame, to, host_ip(HOSTILE), IP_PROTOCOL_TCP, 40);
 
-	switch (draw(world, 9)) {
+	switch (draw(world, 10)) {
 	case 0:
 		ip[0] = (uint8_t)(draw(world, 16) << 4 | 5);
 		break;
@@ -114,6 +115,9 @@ static void bad_ip(struct world *world, unsigned to)
 	case 7:
 		ip[9] = (uint8_t)(draw(world, 2) ? IP_PROTOCOL_UDP : 132);
 		break;
+	case 8: /* too short for TCP */
+		put16(ip + 2, (uint16_t)(20 + draw(world, 20)));
+		break;
 	default:
 		put32(ip + 12, host_ip(to));
 		break; /* from itself */
@@ -131,7 +135,17 @@ static void bad_ip(struct world *world, unsigned to)
 	send(world, to, frame, draw(world, 6) ? bytes : ETH_HEADER_BYTES + draw(world, 20));
 }
 
-static void icmp(struct world *world, unsigned to)
+static void ping(struct world *world, unsigned to)
+{
+	uint8_t frame[FRAME_ROOM], body[1472] = {0};
+	uint32_t bytes = icmp_emit(frame + ETH_HEADER_BYTES + 20, ICMP_ECHO_REQUEST, 0, 7, body,
+				   draw(world, 4) ? draw(world, 28) : draw(world, sizeof(body)));
+
+	send(world, to, frame, headers(frame, to, host_ip(HOSTILE), IP_PROTOCOL_ICMP, bytes));
+}
+
+/* An error about the flow's last segment. Returns its bytes. */
+static uint32_t icmp_about(struct world *world, const struct flow *flow, uint8_t *icmp)
 {
 	static const uint8_t kinds[][2] = {
 		{ICMP_UNREACHABLE, ICMP_CODE_HOST_UNREACHABLE},
@@ -141,28 +155,31 @@ static void icmp(struct world *world, unsigned to)
 		{ICMP_SOURCE_QUENCH, 0},
 		{ICMP_REDIRECT, 1},
 	};
-	uint8_t frame[FRAME_ROOM], body[28];
+	uint32_t kind = draw(world, ARRAY_COUNT(kinds));
+	uint8_t body[28];
+
+	memcpy(body, world->referee.last[flow - world->referee.flows] + ETH_HEADER_BYTES, sizeof(body));
+	/* A hard error in flight would end the connection: only what is not in flight. */
+	if (kind == 3 || draw(world, 3) == 0)
+		put32(body + 24, flow->snd_max + 1 + draw(world, 1u << 30));
+	if (draw(world, 4) == 0)
+		put16(body + 20, 7);
+	return icmp_emit(icmp, kinds[kind][0], kinds[kind][1], 0, body,
+			 draw(world, 8) ? sizeof(body) : draw(world, 28));
+}
+
+static void icmp(struct world *world, unsigned to)
+{
+	uint8_t frame[FRAME_ROOM];
 	const struct flow *flow = referee_any_flow(world);
-	uint32_t kind = draw(world, ARRAY_COUNT(kinds)), bytes;
+	uint32_t bytes;
 
-	memset(body, 0, sizeof(body));
 	if (draw(world, 3) == 0 || !flow) {
-		bytes = icmp_emit(frame + ETH_HEADER_BYTES + 20, ICMP_ECHO_REQUEST, 0, 7, body,
-				  draw(world, 28));
-	} else {
-		uint32_t index = (uint32_t)(flow - world->referee.flows);
-
-		/* The segment that is quoted was sent by the one who gets the error. */
-		to = flow->source == host_ip(0) ? 0 : 1;
-		memcpy(body, world->referee.last[index] + ETH_HEADER_BYTES, sizeof(body));
-		/* A hard error in flight would end the connection: only what is not in flight. */
-		if (kind == 3 || draw(world, 3) == 0)
-			put32(body + 24, flow->snd_max + 1 + draw(world, 1u << 30));
-		if (draw(world, 4) == 0)
-			put16(body + 20, 7);
-		bytes = icmp_emit(frame + ETH_HEADER_BYTES + 20, kinds[kind][0], kinds[kind][1], 0, body,
-				  draw(world, 8) ? sizeof(body) : draw(world, 28));
+		ping(world, to);
+		return;
 	}
+	to = flow->source == host_ip(0) ? 0 : 1; /* who sent the segment gets the error */
+	bytes = icmp_about(world, flow, frame + ETH_HEADER_BYTES + 20);
 	bytes = headers(frame, to, draw(world, 2) ? ROUTER_IP : host_ip(HOSTILE), IP_PROTOCOL_ICMP, bytes);
 	if (draw(world, 8) == 0)
 		frame[ETH_HEADER_BYTES + 22] ^= 1;
@@ -288,16 +305,48 @@ static void mutant(struct world *world)
 
 /* --- segments of its own ------------------------------------------------------------------- */
 
-static void flood(struct world *world, unsigned to)
+static void send_syn(struct world *world, unsigned to, uint32_t source, uint16_t source_port, uint16_t port)
 {
-	struct tcp_segment syn = {.flags = TCP_SYN, .window = 1000, .destination_port = SERVER_PORT};
+	const struct tcp_segment syn = {
+		.flags = TCP_SYN,
+		.window = 1000,
+		.seq = (uint32_t)random_next(&world->random),
+		.source_port = source_port,
+		.destination_port = port,
+	};
 
-	for (uint32_t i = 0; i < world->hostile.flood; i++) {
-		syn.seq = (uint32_t)random_next(&world->random);
-		syn.source_port = (uint16_t)(20000 + draw(world, 20000));
-		syn.destination_port = (uint16_t)(draw(world, 8) ? SERVER_PORT + draw(world, 2)
-								 : draw(world, 65536));
-		send_segment(world, to, 0x0a000030u + draw(world, 100), &syn);
+	send_segment(world, to, source, &syn);
+}
+
+static void random_syn(struct world *world, unsigned to)
+{
+	uint16_t port = (uint16_t)(draw(world, 8) ? SERVER_PORT + draw(world, 2) : draw(world, 65536));
+
+	send_syn(world, to, 0x0a000030u + draw(world, 100), (uint16_t)(20000 + draw(world, 20000)), port);
+}
+
+/* The worst case of a flow table whose key has leaked: SYNs that share a bucket, then such that share both.
+ */
+static void collide(struct world *world, unsigned to)
+{
+	const struct core *core = &world->nodes[to].stack->core;
+	uint32_t buckets = core->table.bucket_count, a = draw(world, buckets), b = draw(world, buckets);
+	struct tuple4 tuple = {.local_ip = host_ip(to), .local_port = SERVER_PORT};
+
+	world->hostile.collisions--;
+	for (uint32_t tries = 0, sent = 0; tries < 60000 && sent < 40; tries++) {
+		uint64_t hash;
+		uint32_t first, second;
+
+		tuple.remote_ip = 0x0a000030u + draw(world, 100);
+		tuple.remote_port = (uint16_t)(1024 + draw(world, 60000));
+		hash = core_hash(core, &tuple);
+		first = flow_first_bucket(&core->table, hash);
+		second = flow_other_bucket(&core->table, first, flow_tag(hash));
+		if ((first != a && first != b) || (sent >= 16 && second != a && second != b))
+			continue;
+		send_syn(world, to, tuple.remote_ip, tuple.remote_port, SERVER_PORT);
+		sent++;
 	}
 }
 
@@ -315,6 +364,20 @@ static void stray(struct world *world, unsigned to)
 
 	segment.flags &= (uint8_t)~TCP_SYN;
 	send_segment(world, to, host_ip(HOSTILE), &segment);
+}
+
+static void flood(struct world *world, unsigned to)
+{
+	uint32_t kind = draw(world, 4);
+
+	for (uint32_t i = 0; i < world->hostile.flood; i++) {
+		if (kind == 0)
+			ping(world, to);
+		else if (kind == 1)
+			stray(world, to);
+		else
+			random_syn(world, to);
+	}
 }
 
 static void own_open(struct world *world)
@@ -393,7 +456,10 @@ void hostile_act(struct world *world)
 		icmp(world, to);
 		break;
 	case 4:
-		flood(world, to);
+		if (world->hostile.collisions > 0 && draw(world, 4) == 0)
+			collide(world, to);
+		else
+			flood(world, to);
 		break;
 	case 5:
 		stray(world, to);

@@ -165,6 +165,7 @@ void app_check_end(struct world *world);
 
 struct hostile {
 	bool on;
+	uint32_t collisions; /* times that it uses the key of the flow table */
 	uint64_t next_us;
 	uint32_t gap_us;
 	uint32_t flood; /* SYNs a burst */

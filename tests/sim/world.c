@@ -179,6 +179,12 @@ static void draw_world(struct world *world)
 		world->hostile.gap_us = MAX_OF(1 + draw(world, 100 * MS),
 					       (uint32_t)(world->heal_us / HOSTILE_ACTS));
 		world->hostile.flood = 1 + draw(world, 30);
+		world->hostile.collisions = one_in(world, 16) ? 3 : 0;
+		if (one_in(world, 32)) {
+			world->hostile.flood = 1500;
+			world->hostile.gap_us = MAX_OF(world->hostile.gap_us,
+						       (uint32_t)(world->heal_us / 200));
+		}
 	}
 	app_plan(world);
 }
