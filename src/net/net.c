@@ -74,6 +74,7 @@ uint32_t net_replies_take(struct net *net, struct packet *packets, uint32_t max)
 		if (reply->bytes <= packets[count].room) {
 			memcpy(packets[count].data, from, reply->bytes);
 			packets[count].bytes = reply->bytes;
+			packets[count].checksum = PACKET_CSUM_NONE;
 		}
 		if (reply->chunk != CHUNK_NONE)
 			chunk_give(net->chunks, reply->chunk);

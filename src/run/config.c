@@ -4,6 +4,7 @@
 
 #include "run/config.h"
 #include "wire/ipv4.h"
+#include "tcp/congestion.h"
 
 static bool refuse(char error[OPTIONS_ERROR_BYTES], const char *option, const char *wants, const char *text)
 {
@@ -190,6 +191,14 @@ static bool check_services(const struct run_config *config, struct c10m_service 
 			   char error[OPTIONS_ERROR_BYTES])
 {
 	for (uint32_t i = 0; i < count; i++) {
+		if (!congestion_find(services[i].congestion)) {
+			snprintf(error, OPTIONS_ERROR_BYTES,
+				 "service %.40s asks for the congestion control %.40s, which does not exist: "
+				 "leave it "
+				 "out or say newreno",
+				 services[i].name, services[i].congestion);
+			return false;
+		}
 		if (config->port && services[i].port)
 			services[i].port = (uint16_t)config->port;
 		for (uint32_t j = 0; j < i; j++)

@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include "tcp/congestion.h"
+
 #define KEEPALIVE_MAX TICKS_MAX_AHEAD
 
 static uint32_t or_default(uint32_t value, uint32_t fallback)
@@ -41,6 +43,9 @@ static void fill_defaults(struct stack_config *config)
 
 static bool makes_sense(const struct stack_config *config)
 {
+	for (uint32_t i = 0; i < config->service_count && i < SERVICES_MAX; i++)
+		if (!congestion_find(config->services[i].congestion))
+			return false;
 	return config->connections && config->connections < 1u << 26 && config->service_count &&
 	       config->service_count <= SERVICES_MAX && config->id < STACKS_MAX && config->address &&
 	       config->prefix_bits <= 32 && config->destinations < 65535 && config->mtu >= 576 &&
@@ -130,6 +135,7 @@ static void services_init(struct core *core, const struct stack_config *config)
 			.send_bytes = MIN_OF(or_default(from->send_bytes, 65536), 1u << 30),
 			.keepalive_ms = MIN_OF(from->keepalive_ms, KEEPALIVE_MAX),
 			.user_timeout_ms = MIN_OF(from->user_timeout_ms, TICKS_MAX_AHEAD),
+			.congestion = congestion_find(from->congestion),
 			.port = from->port,
 			.nodelay = from->flags & C10M_NODELAY,
 		};

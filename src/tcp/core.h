@@ -21,6 +21,7 @@
 #define OOO_CHUNKS_MAX  128
 #define SERVICES_MAX    16
 
+struct congestion_control;
 struct core;
 
 struct core_events {
@@ -35,6 +36,7 @@ struct index_list {
 /* A service's settings, defaults filled in. */
 struct tcp_service {
 	uint32_t receive_bytes, send_bytes, keepalive_ms, user_timeout_ms;
+	const struct congestion_control *congestion;
 	uint16_t port;
 	bool nodelay;
 };
@@ -109,6 +111,11 @@ PURE_INLINE uint32_t tcb_index(const struct core *core, const struct tcb *tcb)
 PURE_INLINE uint64_t core_hash(const struct core *core, const struct tuple4 *tuple)
 {
 	return tuple4_hash(&core->secrets->flow, tuple);
+}
+
+PURE_INLINE const struct congestion_control *congestion_of(const struct core *core, const struct tcb *tcb)
+{
+	return core->services[tcb->service].congestion;
 }
 
 /* --- conn.c: blocks, the ready list, deadlines */

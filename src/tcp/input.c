@@ -198,7 +198,7 @@ static void new_ack(struct core *core, struct tcb *tcb, const struct tcp_segment
 	if (tcb->pending & TCB_RECOVERY)
 		ack_in_recovery(core, tcb, acked);
 	else
-		congestion_newreno.acked(tcb, acked);
+		congestion_of(core, tcb)->acked(tcb, acked);
 	tcb->timers &= (uint8_t) ~(TCB_TIMER_RTX | TCB_TIMER_PERSIST);
 	if (fin)
 		fin_acked(core, tcb);
@@ -217,7 +217,7 @@ static void duplicate_ack(struct core *core, struct tcb *tcb)
 	if (tcb->pending & TCB_RECOVERY) {
 		tcb->cwnd += tcb->mss;
 	} else if (tcb->duplicate_acks == 3 && seq_gt(tcb->snd_una, tcb->recover)) {
-		congestion_newreno.loss(tcb, tcb->snd_nxt - tcb->snd_una);
+		congestion_of(core, tcb)->loss(tcb, tcb->snd_nxt - tcb->snd_una);
 		tcb->recover = tcb_snd_max(tcb);
 		tcb->pending |= TCB_RECOVERY | TCB_RTX;
 		core->counters.tcp_fast_retransmits++;

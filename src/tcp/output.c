@@ -2,7 +2,10 @@
  * In: the ready list.  Out: frames with headers, options, payload and checksums in one pass. */
 #include "tcp/core.h"
 
+#include <string.h>
+
 #include "base/plant.h"
+#include "wire/checksum.h"
 
 #define HEADERS (ETH_HEADER_BYTES + IPV4_HEADER_BYTES)
 
@@ -32,6 +35,18 @@ static void acknowledged(struct core *core, struct tcb *tcb)
 	tcb->pending &= (uint16_t)~TCB_ACK_NOW;
 }
 
+/* The port adds the rest: the field holds the sum of the pseudo-header, not complemented. */
+static void leave_checksum(struct packet *packet, uint8_t *at, uint32_t bytes, const struct tuple4 *tuple)
+{
+	uint16_t sum = (uint16_t)~csum_finish(
+		csum_pseudo4(tuple->local_ip, tuple->remote_ip, IP_PROTOCOL_TCP, bytes));
+
+	memcpy(at + 16, &sum, sizeof(sum));
+	packet->checksum = PACKET_CSUM_PARTIAL;
+	packet->csum_start = HEADERS;
+	packet->csum_offset = 16;
+}
+
 /* Fills one frame. offset: of the payload from snd_una. */
 static void emit(struct core *core, struct tcb *tcb, struct packet *packet, struct tcp_segment *segment,
 		 uint32_t offset)
@@ -56,9 +71,13 @@ static void emit(struct core *core, struct tcb *tcb, struct packet *packet, stru
 	if (segment->window == 0 && told && !(segment->flags & TCP_RST))
 		core->counters.tcp_zero_window_out++;
 	header = tcp_emit(at, segment);
+	packet->checksum = PACKET_CSUM_NONE;
 	sum = sendq_copy(core, tcb, offset, at + header, segment->payload_bytes);
-	tcp_store_checksum(at, header, segment->payload_bytes, sum, tcb->tuple.local_ip,
-			   tcb->tuple.remote_ip);
+	if (core->settings.tx_checksum)
+		leave_checksum(packet, at, header + segment->payload_bytes, &tcb->tuple);
+	else
+		tcp_store_checksum(at, header, segment->payload_bytes, sum, tcb->tuple.local_ip,
+				   tcb->tuple.remote_ip);
 	net_emit_headers(&core->net, packet->data, &hop->mac, tcb->tuple.local_ip, tcb->tuple.remote_ip,
 			 IP_PROTOCOL_TCP, IPV4_HEADER_BYTES + header + segment->payload_bytes);
 	packet->bytes = HEADERS + header + segment->payload_bytes;

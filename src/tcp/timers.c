@@ -78,7 +78,7 @@ static void retransmit(struct core *core, struct tcb *tcb)
 
 	core->counters.tcp_retransmit_timeouts++;
 	if (!syn) {
-		congestion_newreno.timeout(tcb, tcb->snd_nxt - tcb->snd_una, tcb->backoff == 0);
+		congestion_of(core, tcb)->timeout(tcb, tcb->snd_nxt - tcb->snd_una, tcb->backoff == 0);
 		tcb->recover = tcb_snd_max(tcb);
 		tcb->options |= TCB_BACKED;
 		tcb->snd_nxt = tcb->snd_una;

@@ -118,7 +118,8 @@ struct test {
 	struct counters drops_seen; /* when drops were looked at last */
 	bool no_neighbours;         /* set before test_start: nobody's link address is known */
 	bool drops_ignored[DROP_COUNT];
-	bool active; /* set before test_start: open_client will be used, not open_server */
+	unsigned partial; /* frames whose checksum was left to the port */
+	bool active;      /* set before test_start: open_client will be used, not open_server */
 };
 
 /* A test's life: `begin` sets defaults, the test may change config, services[0] and peers, `start` makes the

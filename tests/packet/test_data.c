@@ -273,6 +273,26 @@ static void out_of_order_at_the_window_edge(void **state)
 	test_finish(t);
 }
 
+/* With checksum offload the field holds the pseudo-header's sum and the port does the rest. */
+static void port_completes_checksums(void **state)
+{
+	struct test *t = test_begin();
+
+	(void)state;
+	t->config.tx_checksum = true;
+	test_start(t);
+	open_server(t);
+	app_send(t, 0, 1460);
+	expect(t, "P. seq 1 ack 1 len 1460");
+	assert_int_equal(t->partial, 1);
+	inject(t, ". seq 1 ack 1461");
+	app_send(t, 0, 3);
+	expect(t, "P. seq 1461 ack 1 len 3");
+	assert_int_equal(t->partial, 2);
+	inject(t, ". seq 1 ack 1464");
+	test_finish(t);
+}
+
 static void partly_consumed_data_is_offered_again(void **state)
 {
 	struct test *t = test_begin();
@@ -638,6 +658,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(beyond_the_window),
 	TEST(window_edge_exactly),
 	TEST(out_of_order_at_the_window_edge),
+	TEST(port_completes_checksums),
 	TEST(partly_consumed_data_is_offered_again),
 	TEST(message_in_small_pieces_is_offered_whole),
 	TEST(unread_data_waits_for_resume),
