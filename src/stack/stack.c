@@ -41,11 +41,16 @@ static void fill_defaults(struct stack_config *config)
 	config->fin_wait2_ms = or_default(config->fin_wait2_ms, 60000);
 }
 
-static bool makes_sense(const struct stack_config *config)
+static bool algorithms_exist(const struct stack_config *config)
 {
-	for (uint32_t i = 0; i < config->service_count && i < SERVICES_MAX; i++)
+	for (uint32_t i = 0; i < config->service_count; i++)
 		if (!congestion_find(config->services[i].congestion))
 			return false;
+	return true;
+}
+
+static bool makes_sense(const struct stack_config *config)
+{
 	return config->connections && config->connections < 1u << 26 && config->service_count &&
 	       config->service_count <= SERVICES_MAX && config->id < STACKS_MAX && config->address &&
 	       config->prefix_bits <= 32 && config->destinations < 65535 && config->mtu >= 576 &&
@@ -205,7 +210,7 @@ struct stack *stack_init(struct arena *arena, const struct stack_config *config,
 	struct sizes s;
 
 	fill_defaults(&full);
-	if (!makes_sense(&full))
+	if (!makes_sense(&full) || !algorithms_exist(&full))
 		return NULL;
 	s = sizes_of(&full);
 	stack = arena_carve(arena, sizeof(*stack), CACHE_LINE);
