@@ -573,10 +573,12 @@ static void learn_port(struct conversation *conversation)
 	conversation->client_port = endpoints.local_port;
 }
 
-/* The port of an ended conversation whose server is in TIME_WAIT now, to go through that; 0: any port. */
+/* The port of an ended conversation whose server is in TIME_WAIT now, to go through that; 0: any port. Not in
+ * a strict world: after much data in little time the new sequence number is not beyond the old ones, and the
+ * attempt has to fail (RFC 6191 section 2). */
 static uint16_t port_again(const struct conversation *conversation)
 {
-	for (uint32_t i = 0; i < world_now->conversation_count; i++) {
+	for (uint32_t i = 0; i < world_now->conversation_count && !world_now->strict; i++) {
 		const struct conversation *old = &world_now->conversations[i];
 
 		if (old->plan == PLAN_SERVER_CLOSE && old->client_port != 0 &&
