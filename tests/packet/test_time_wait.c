@@ -1,0 +1,179 @@
+/* test_time_wait.c - what happens to segments for a connection that is over. */
+#include "harness.h"
+
+/* We closed first and the peer has answered: its entry is all that is left. */
+static struct test *begin_time_wait(bool timestamps)
+{
+	struct test *t = test_begin();
+
+	t->peer->offer_timestamps = timestamps;
+	test_start(t);
+	open_server(t);
+	app_close(t, 0);
+	expect(t, "F. seq 1 ack 1");
+	inject(t, "F. seq 1 ack 2");
+	expect(t, ". seq 2 ack 2");
+	expect_event(t, "close normal");
+	assert_int_equal(usage(t).connections, 0);
+	assert_int_equal(usage(t).time_wait, 1);
+	return t;
+}
+
+static void fin_and_its_acknowledgement_together(void **state)
+{
+	struct test *t = begin_time_wait(false);
+
+	(void)state;
+	test_finish(t);
+}
+
+static void repeated_fin_in_time_wait(void **state)
+{
+	struct test *t = begin_time_wait(false);
+
+	(void)state;
+	pass_ms(t, 40000);
+	inject(t, "F. seq 1 ack 2");
+	expect(t, ". seq 2 ack 2");
+	expect_drop(t, TCP_TIME_WAIT);
+	pass_ms(t, 40000); /* the time starts anew (RFC 9293 section 3.10.7.4) */
+	assert_int_equal(usage(t).time_wait, 1);
+	pass_ms(t, 22000);
+	assert_int_equal(usage(t).time_wait, 0);
+	test_finish(t);
+}
+
+/* RFC 1337: a reset must not end TIME_WAIT. */
+static void reset_in_time_wait_is_ignored(void **state)
+{
+	struct test *t = begin_time_wait(false);
+
+	(void)state;
+	inject(t, "R seq 2");
+	expect_nothing(t);
+	expect_drop(t, TCP_TIME_WAIT);
+	assert_int_equal(usage(t).time_wait, 1);
+	test_finish(t);
+}
+
+static void old_segments_in_time_wait(void **state)
+{
+	struct test *t = begin_time_wait(false);
+
+	(void)state;
+	inject(t, "P. seq 1 ack 2 len 10");
+	discard_out(t); /* an acknowledgement, or silence */
+	expect_drop(t, TCP_TIME_WAIT);
+	inject(t, ". seq 2 ack 2");
+	discard_out(t);
+	expect_drop(t, TCP_TIME_WAIT);
+	assert_int_equal(usage(t).time_wait, 1);
+	expect_no_event(t);
+	test_finish(t);
+}
+
+/* RFC 9293 section 3.10.7.4, RFC 6191: a SYN that is newer starts a connection at once. */
+static void newer_syn_reuses_time_wait(void **state)
+{
+	struct test *t = begin_time_wait(false);
+
+	(void)state;
+	mark(t);
+	t->peer->iss += 1000;
+	t->peer->snd_nxt = 0;
+	inject(t, "S seq 0 win 1000 mss 1460");
+	expect(t, "S. seq 0 ack 1 mss 1460");
+	assert_int_equal(counted(t, tcp_time_wait_reused), 1);
+	assert_int_equal(usage(t).time_wait, 0);
+	inject(t, ". seq 1 ack 1");
+	expect_event(t, "open#1");
+	test_finish(t);
+}
+
+static void newer_timestamp_reuses_time_wait(void **state)
+{
+	struct test *t = begin_time_wait(true);
+
+	(void)state;
+	mark(t);
+	t->peer->timestamps = false;
+	t->peer->iss -= 100000; /* an older sequence number */
+	t->peer->snd_nxt = 0;
+	pass_ms(t, 10);
+	inject(t, "S seq 0 win 1000 mss 1460 ts 0");
+	expect(t, "S. seq 0 ack 1 mss 1460 ts 0");
+	t->peer->timestamps = true;
+	assert_int_equal(counted(t, tcp_time_wait_reused), 1);
+	inject(t, ". seq 1 ack 1");
+	expect_event(t, "open#1");
+	test_finish(t);
+}
+
+static void older_syn_in_time_wait_is_acknowledged(void **state)
+{
+	struct test *t = begin_time_wait(false);
+
+	(void)state;
+	t->peer->snd_nxt = 0;
+	inject(t, "S aseq %u win 1000 mss 1460", t->peer->iss - 5000);
+	expect(t, ". seq 2 ack 2");
+	expect_drop(t, TCP_TIME_WAIT);
+	assert_int_equal(usage(t).time_wait, 1);
+	test_finish(t);
+}
+
+/* The new incarnation's numbers lie above all of the old one's (RFC 6191 section 2, RFC 6528). */
+static void new_incarnation_has_higher_numbers(void **state)
+{
+	struct test *t = begin_time_wait(false);
+	uint32_t before = t->peer->irs;
+
+	(void)state;
+	t->peer->iss += 1000;
+	t->peer->snd_nxt = 0;
+	inject(t, "S seq 0 win 1000 mss 1460");
+	expect(t, "S. seq 0 ack 1 mss 1460");
+	assert_in_range(t->peer->irs - before, 2, 1u << 31);
+	test_finish(t);
+}
+
+static void connect_does_not_take_a_port_in_time_wait(void **state)
+{
+	struct test *t = test_begin();
+	int error;
+
+	(void)state;
+	t->active = true;
+	test_start(t);
+	open_client(t);
+	app_close(t, 0);
+	expect(t, "F. seq 1 ack 1");
+	inject(t, "F. seq 1 ack 2");
+	expect(t, ". seq 2 ack 2");
+	expect_event(t, "close normal");
+	app_connect_to(t, t->peer->ip, t->peer->port, 5000, &error);
+	assert_true(error < 0);
+	expect_nothing(t);
+	pass_ms(t, 70000);
+	app_connect_to(t, t->peer->ip, t->peer->port, 5000, &error);
+	assert_int_equal(error, 0);
+	discard_out(t);
+	test_finish(t);
+}
+
+/* --- stopping ----------------------------------------------------------------------------------------------
+ */
+
+static const struct CMUnitTest tests[] = {
+	TEST(fin_and_its_acknowledgement_together),
+	TEST(repeated_fin_in_time_wait),
+	TEST(reset_in_time_wait_is_ignored),
+	TEST(old_segments_in_time_wait),
+	TEST(newer_syn_reuses_time_wait),
+	TEST(newer_timestamp_reuses_time_wait),
+	TEST(older_syn_in_time_wait_is_acknowledged),
+	TEST(new_incarnation_has_higher_numbers),
+	TEST(connect_does_not_take_a_port_in_time_wait),
+};
+
+PACKET_MAIN(tests)
