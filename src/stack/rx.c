@@ -58,7 +58,6 @@ static enum drop_reason tcp_prepare(struct core *core, const struct packet *pack
 	parsed->tuple = (struct tuple4){ip->destination, ip->source, parsed->segment.destination_port,
 					parsed->segment.source_port};
 	parsed->hash = core_hash(core, &parsed->tuple);
-	flow_table_prefetch(&core->table, parsed->hash);
 	parsed->frame = packet->data;
 	parsed->segment_bytes = (uint16_t)bytes;
 	parsed->verified = packet->checksum == PACKET_CSUM_VERIFIED || PLANTED(CHECKSUM_SKIPPED);
@@ -214,6 +213,8 @@ static void burst(struct stack *stack, const struct packet *packets, uint32_t co
 			prefetch_frame(&packets[i + FRAMES_AHEAD]);
 		segments += parse(core, &packets[i], &parsed[segments]);
 	}
+	for (uint32_t i = 0; i < segments; i++)
+		flow_table_prefetch(&core->table, parsed[i].hash);
 	for (uint32_t i = 0; i < segments; i++)
 		verify(core, &parsed[i]);
 	for (uint32_t i = 0; i < segments; i++)
