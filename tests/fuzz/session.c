@@ -104,9 +104,14 @@ static struct peer *peer_of(c10m_conn *conn)
 	return &run.peers[endpoints.remote_port % PEERS];
 }
 
+/* What an ended connection acknowledged and offered does not bind the next: a SYN sent again, or an old
+ * segment with a cookie in it, opens one with the same numbers. */
 static void on_open(c10m_conn *conn)
 {
-	peer_of(conn)->handle = c10m_conn_handle(conn);
+	struct peer *peer = peer_of(conn);
+
+	peer->handle = c10m_conn_handle(conn);
+	peer->acked = false;
 }
 
 static size_t on_data(c10m_conn *conn, const void *data, size_t bytes)
@@ -194,7 +199,7 @@ static void learn(struct peer *peer, const struct tcp_segment *segment)
 	if (segment->flags & TCP_RST)
 		return;
 	if (segment->flags & TCP_SYN) {
-		if (!peer->irs_known || peer->irs != segment->seq)
+		if (!peer->irs_known || peer->irs != segment->seq || !peer->handle)
 			peer->acked = false;
 		peer->irs = segment->seq;
 		peer->irs_known = true;
