@@ -177,7 +177,7 @@ class Hosts:
         """From now on the host's kernel drops so many percent of what it receives; 0 ends it."""
         self.run(host, ["nft", "flush", "ruleset"])
         if percent:
-            rule = f"numgen random mod 100 < {percent} drop"
+            rule = f"numgen random mod 100 < {percent} drop" if percent < 100 else "drop"
             self.run(host, ["nft", f"add table ip c10m; add chain ip c10m input {{ type filter hook input "
                             f"priority 0; }}; add rule ip c10m input {rule}"])
 
