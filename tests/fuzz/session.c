@@ -67,6 +67,7 @@ struct peer {
 	uint32_t rcv_nxt;           /* the stack's next */
 	uint32_t ack_max, edge_max; /* what the stack acknowledged and offered */
 	bool acked;
+	bool fresh;    /* opened in a burst: answers to what came before it are still to be sent */
 	uint8_t scale; /* of the stack's windows */
 	uint32_t ts_seen, ts_base;
 	c10m_handle handle;
@@ -112,6 +113,7 @@ static void on_open(c10m_conn *conn)
 
 	peer->handle = c10m_conn_handle(conn);
 	peer->acked = false;
+	peer->fresh = run.count > 1;
 }
 
 static size_t on_data(c10m_conn *conn, const void *data, size_t bytes)
@@ -180,7 +182,7 @@ static void learn_window(struct peer *peer, const struct tcp_segment *segment)
 	uint8_t scale = segment->flags & TCP_SYN ? 0 : peer->scale;
 	uint32_t edge = segment->ack + ((uint32_t)segment->window << scale);
 
-	if (seq_lt(segment->ack, peer->iss)) /* of a connection before this one */
+	if (peer->fresh || seq_lt(segment->ack, peer->iss)) /* of a connection before this one */
 		return;
 	CHECK(seq_leq(segment->ack, peer->snd_max));
 	if (peer->acked) {
@@ -260,6 +262,8 @@ static void transmit(uint32_t most)
 			look(frames[i], packets[i].bytes);
 		most -= count;
 	} while (count == room && most > 0);
+	for (unsigned i = 0; i < PEERS; i++)
+		run.peers[i].fresh = false;
 }
 
 static void deliver(void)
