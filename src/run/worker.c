@@ -14,6 +14,7 @@
 #include "sys/clock.h"
 
 #define TX_ROUNDS        8       /* bursts sent before received frames get their turn again */
+#define TX_FIRST_SPARE   4       /* frames reserved beyond one for each received */
 #define SPIN_FIRST_NS    8000    /* a spin budget that grows from nothing starts here */
 #define BLIND_SLEEP_NS   1000000 /* longest sleep over a port that cannot wake us */
 #define BLOCKED_SLEEP_NS 50000   /* until we ask again whether the port has room */
@@ -98,23 +99,24 @@ static bool output_due(const struct worker *worker)
 	       stack_deadline(worker->config.stack) <= stack_now_us(worker);
 }
 
-/* Frames are reserved only when there is something to put into them. A port without room does
- * not stop the timers: the stack runs what is due and keeps its output. */
-static uint32_t transmit(struct worker *worker)
+/* Frames are reserved only when there is something to put into them, and at first only as many as
+ * the received ones make likely: taking a frame and giving it back is work, too. A port without
+ * room does not stop the timers: the stack runs what is due and keeps its output. */
+static uint32_t transmit(struct worker *worker, uint32_t received)
 {
 	struct packet frames[PORT_BURST];
 	struct port *port = worker->config.ports[0];
-	uint32_t total = 0;
+	uint32_t total = 0, wanted = MIN_OF(PORT_BURST, received + TX_FIRST_SPARE);
 
 	worker->blocked = false;
-	for (int round = 0; round < TX_ROUNDS && output_due(worker); round++) {
-		uint32_t reserved = port_tx_reserve(port, frames, PORT_BURST);
+	for (int round = 0; round < TX_ROUNDS && output_due(worker); round++, wanted = PORT_BURST) {
+		uint32_t reserved = port_tx_reserve(port, frames, wanted);
 		uint32_t filled = stack_tx(worker->config.stack, stack_now_us(worker), frames, reserved);
 
 		if (reserved > 0)
 			port_tx_submit(port, frames, filled, reserved);
 		total += filled;
-		if (filled == reserved && reserved < PORT_BURST) {
+		if (filled == reserved && reserved < wanted) {
 			worker->blocked = stack_has_output(worker->config.stack);
 			worker->stats.tx_blocked += worker->blocked;
 			break;
@@ -275,7 +277,7 @@ void worker_run(struct worker *worker)
 			tell_time(worker);
 		received = receive(worker);
 		worker->stats.bursts += received > 0;
-		sent = transmit(worker);
+		sent = transmit(worker, received);
 		report_when_due(worker);
 		round_done(worker, received + sent);
 	}
@@ -315,7 +317,7 @@ void worker_drain(struct worker *worker, uint32_t patience_ms)
 		stopped = stack_stop(worker->config.stack, stack_now_us(worker));
 		if (worker->now_ns >= end_ns)
 			discard_output(worker);
-		else if (transmit(worker) == 0 && worker->blocked)
+		else if (transmit(worker, PORT_BURST) == 0 && worker->blocked)
 			ports_agree_to_wait(worker); /* makes the port send what it has */
 		worker->now_ns = sys_now_ns();
 	}
