@@ -89,10 +89,13 @@ static void flow_begin(struct flow *flow, const struct tcp_segment *segment)
 	};
 }
 
-/* A SYN starts a connection, repeats one, crosses another, or makes the matter unclear. */
-static void judge_syn(struct flow *flow, struct flow *reverse, const struct tcp_segment *segment)
+/* A SYN starts a connection, repeats one, crosses another, or makes the matter unclear. So does a second
+ * connection with the same ports where an old segment with a cookie in it may bring the first to life again.
+ */
+static void judge_syn(const struct world *world, struct flow *flow, struct flow *reverse,
+		      const struct tcp_segment *segment)
 {
-	bool again = flow->used && flow->iss == segment->seq;
+	bool again = flow->used && flow->iss == segment->seq, unclear;
 
 	if (!(segment->flags & TCP_ACK)) {
 		if (again)
@@ -104,12 +107,13 @@ static void judge_syn(struct flow *flow, struct flow *reverse, const struct tcp_
 				.source_port = reverse->source_port,
 				.destination_port = reverse->destination_port,
 			};
+		unclear = flow->used && !world->strict;
 		flow_begin(flow, segment);
+		flow->ambiguous = unclear;
 		return;
 	}
 	if (!again) {
-		bool unclear = flow->used;
-
+		unclear = flow->used;
 		flow_begin(flow, segment);
 		flow->ambiguous = unclear;
 	}
@@ -220,7 +224,7 @@ void referee_sent(struct world *world, unsigned node, const uint8_t *frame, uint
 	if (seen.segment.flags & TCP_RST)
 		judge_end(world, flow, reverse);
 	else if (seen.segment.flags & TCP_SYN)
-		judge_syn(flow, reverse, &seen.segment);
+		judge_syn(world, flow, reverse, &seen.segment);
 	else
 		judge(world, node, flow, reverse, &seen.segment);
 	if ((seen.segment.flags & (TCP_ACK | TCP_SYN | TCP_RST)) == TCP_ACK) {
