@@ -370,13 +370,16 @@ void tcp_taken(struct core *core, struct tcb *tcb, const struct tcp_result *resu
 
 	tcb->rcv_nxt += taken;
 	core->counters.tcp_data_bytes_in += taken;
+	if (taken == result->bytes && result->fin) { /* what is kept from beyond it is none of the stream */
+		tcp_fin_received(core, tcb);
+		return;
+	}
 	if (filled) {
 		ooo_drain(core, tcb);
 		tcb->pending |= TCB_ACK_NOW; /* RFC 5681 section 3.2: at once when a hole is filled */
 		conn_ready(core, index);
 	}
-	if (taken == result->bytes &&
-	    (result->fin || (tcb->pending & TCB_FIN_HELD && tcb->fin_seq == tcb->rcv_nxt))) {
+	if (taken == result->bytes && tcb->pending & TCB_FIN_HELD && tcb->fin_seq == tcb->rcv_nxt) {
 		tcp_fin_received(core, tcb);
 		return;
 	}

@@ -5,6 +5,7 @@
  * Sequence numbers are relative to what a peer knows and checksums are right, so that sessions reach
  * ESTABLISHED and go on from there. Every payload byte is the low byte of its own sequence number:
  * what is delivered, and what the stack sends again, can be compared without being stored. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -15,6 +16,7 @@
 #include "wire/arp.h"
 #include "wire/icmp.h"
 #include "wire/ipv4.h"
+#include "wire/print.h"
 #include "wire/tcp.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -93,6 +95,18 @@ static struct {
 } run;
 
 static uint8_t *memory;
+static bool tracing; /* SESSION_TRACE in the environment: every frame and event is printed */
+
+static void trace(const char *what, const uint8_t *frame, uint32_t bytes)
+{
+	char text[300] = "";
+
+	if (!tracing)
+		return;
+	if (frame)
+		frame_print(frame, bytes, text, sizeof(text));
+	fprintf(stderr, "%12.6f %s %s\n", (double)run.now_us / 1e6, what, text);
+}
 
 /* --- the application ---------------------------------------------------------------------- */
 
@@ -111,6 +125,7 @@ static void on_open(c10m_conn *conn)
 {
 	struct peer *peer = peer_of(conn);
 
+	trace("open", NULL, 0);
 	peer->handle = c10m_conn_handle(conn);
 	peer->acked = false;
 	peer->fresh = run.count > 1;
@@ -140,6 +155,7 @@ static void on_timer(c10m_conn *conn)
 static void on_close(c10m_conn *conn, enum c10m_close_reason reason)
 {
 	CHECK(reason <= C10M_CLOSE_STOPPED);
+	trace("close", NULL, 0);
 	peer_of(conn)->handle = 0;
 }
 
@@ -227,6 +243,7 @@ static void look(const uint8_t *frame, uint32_t bytes)
 	struct tcp_segment segment;
 	const uint8_t *at = frame + ETH_HEADER_BYTES;
 
+	trace("<", frame, bytes);
 	CHECK(eth_parse(frame, bytes, &eth) == DROP_NONE);
 	if (eth.type != ETH_TYPE_IPV4)
 		return;
@@ -272,6 +289,7 @@ static void deliver(void)
 	uint8_t *copies[STACK_BURST];
 
 	for (uint32_t i = 0; i < run.count; i++) {
+		trace(" >", run.frames[i], run.bytes[i]);
 		copies[i] = malloc(run.bytes[i] ? run.bytes[i] : 1); /* exact: a byte beyond it is seen */
 		CHECK(copies[i]);
 		memcpy(copies[i], run.frames[i], run.bytes[i]);
@@ -775,6 +793,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 	(void)argc;
 	(void)argv;
+	tracing = getenv("SESSION_TRACE");
 	memory = aligned_alloc(4096, ARENA_ROOM);
 	CHECK(memory);
 	if (bug)

@@ -204,6 +204,23 @@ static void data_kept_behind_the_fin(void **state)
 	test_finish(t);
 }
 
+/* The same, where no hole tells them apart. */
+static void data_kept_right_behind_the_fin(void **state)
+{
+	struct test *t = begin_keep_open();
+
+	(void)state;
+	inject(t, ". seq 11 ack 1 len 20"); /* kept */
+	expect(t, ". seq 1 ack 1");
+	inject(t, "F. seq 1 ack 1 len 10");
+	expect_event(t, "data 10");
+	expect_event(t, "eof");
+	expect(t, ". seq 1 ack 12");
+	assert_int_equal(t->slots[0].rx_bytes, 10);
+	assert_int_equal(chunks(t), 0);
+	test_finish(t);
+}
+
 /* --- we close first ------------------------------------------------------------------------------ */
 
 static void we_close_first(void **state)
@@ -704,6 +721,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(bare_fin_out_of_order),
 	TEST(data_behind_the_fin),
 	TEST(data_kept_behind_the_fin),
+	TEST(data_kept_right_behind_the_fin),
 	TEST(we_close_first),
 	TEST(simultaneous_close),
 	TEST(fin_is_sent_again_in_closing),
