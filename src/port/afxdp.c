@@ -123,6 +123,19 @@ static bool afxdp_descriptor_valid(const struct afxdp_port *afxdp, uint64_t addr
 	       bytes <= AFXDP_FRAME_BYTES - offset;
 }
 
+/* Long frames come in pieces. A piece of no use goes back at once, and with it the rest of its frame. */
+static bool afxdp_take_piece(struct afxdp_port *afxdp, struct packet *packet, bool more)
+{
+	uint64_t frame = packet->port_ref;
+
+	if (afxdp_split_piece(&afxdp->split, packet, AFXDP_FRAME_BYTES - packet->room, more))
+		return true;
+	afxdp->port.stats.rx_invalid++;
+	afxdp->state[frame] = AFXDP_FRAME_FILL;
+	afxdp->spare[afxdp->spare_count++] = (uint32_t)frame;
+	return false;
+}
+
 static uint32_t afxdp_take(struct afxdp_port *afxdp, uint32_t at, uint32_t count, struct packet *packets)
 {
 	uint64_t bytes = 0;
@@ -132,13 +145,16 @@ static uint32_t afxdp_take(struct afxdp_port *afxdp, uint32_t at, uint32_t count
 		const volatile struct xdp_desc *shared = xsk_ring_cons__rx_desc(&afxdp->rx, at + i);
 		uint64_t address = shared->addr;
 		uint32_t length = shared->len;
+		bool more = shared->options & XDP_PKT_CONTD;
 
 		if (unlikely(!afxdp_descriptor_valid(afxdp, address, length))) {
 			afxdp->port.stats.rx_invalid++;
+			afxdp->split.refused = true; /* what follows of its frame has lost its place */
+			afxdp->split.open = more;
 			continue;
 		}
 		afxdp->state[address >> AFXDP_FRAME_SHIFT] = AFXDP_FRAME_LENT;
-		packets[taken++] = (struct packet){
+		packets[taken] = (struct packet){
 			.data = afxdp->umem + address,
 			.bytes = length,
 			.room = (uint16_t)(AFXDP_FRAME_BYTES - (address & (AFXDP_FRAME_BYTES - 1))),
@@ -146,6 +162,9 @@ static uint32_t afxdp_take(struct afxdp_port *afxdp, uint32_t at, uint32_t count
 		};
 		PREFETCH_READ(afxdp->umem + address);
 		bytes += length;
+		if (unlikely(more || afxdp->split.open) && !afxdp_take_piece(afxdp, &packets[taken], more))
+			continue;
+		taken++;
 	}
 	afxdp->port.stats.rx_packets += taken;
 	afxdp->port.stats.rx_bytes += bytes;

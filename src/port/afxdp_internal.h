@@ -8,6 +8,13 @@
 
 #include "port/afxdp.h"
 #include "port/afxdp_shared.h"
+#include "port/afxdp_split.h"
+
+/* Of Linux 6.6; older headers lack the names. */
+#ifndef XDP_USE_SG
+#define XDP_USE_SG    (1 << 4)
+#define XDP_PKT_CONTD (1 << 0)
+#endif
 
 #define AFXDP_FRAME_BYTES    2048
 #define AFXDP_FRAME_SHIFT    11
@@ -72,6 +79,8 @@ struct afxdp_port {
 	uint32_t polls;    /* of rx: what is done only now and then */
 	bool kick_pending; /* the kernel has not taken all that was submitted */
 	bool left_sums;    /* peers may leave transport checksums to hardware there is none of */
+	bool in_pieces;    /* frames that are too long for one of ours come in several */
+	struct afxdp_split split;
 	/* Set up and torn down only. */
 	struct xsk_umem *kernel_umem;
 	struct xsk_socket *socket;

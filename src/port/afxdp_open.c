@@ -140,6 +140,12 @@ static const char *mode_reason(const struct afxdp_program *program, enum afxdp_m
 	return program->native ? "native mode" : "generic mode (faster on veth)";
 }
 
+/* A peer's first long frame would be sent again in parts, slowly, after each timeout. */
+static const char long_frames_are_lost[] =
+	"this kernel cannot receive TCP frames longer than the MTU here (Linux 6.6 can): uploads from the "
+	"other end "
+	"of the veth pair crawl, unless 'ethtool -K IF tso off gso off' is said there, or --mode native here";
+
 static void queue_describe(struct afxdp_port *afxdp, const struct afxdp_device *device, enum afxdp_mode mode)
 {
 	struct xdp_options options = {0};
@@ -153,18 +159,26 @@ static void queue_describe(struct afxdp_port *afxdp, const struct afxdp_device *
 	memcpy(afxdp->port.caps.address, device->address, sizeof(device->address));
 	afxdp->port.caps.queues = device->queues;
 	afxdp->port.wait_fd = afxdp->fd;
-	/* Only a peer in memory, at the other end of a veth pair, leaves its sums undone. */
-	afxdp->left_sums = strcmp(device->driver, "veth") == 0;
+	if (afxdp->left_sums && !afxdp->program->native && !afxdp->in_pieces)
+		afxdp->port.advice = long_frames_are_lost;
 }
 
 /* Native drivers that cannot lend their buffers may still refuse the attempt: then copy. */
 static int queue_open(struct afxdp_port *afxdp, char error[PORT_ERROR_BYTES])
 {
+	bool native = afxdp->program->native;
 	libxdp_print_fn_t print = libxdp_set_print(NULL);
 	uint32_t budget = afxdp->frames / 2;
-	int result = queue_bind(afxdp, afxdp->program->native ? 0 : XDP_COPY);
+	int result = -EINVAL;
 
-	if (result < 0 && result != -EBUSY && result != -EPERM && afxdp->program->native)
+	afxdp->in_pieces = afxdp->left_sums && !native;
+	if (afxdp->in_pieces)
+		result = queue_bind(afxdp, XDP_COPY | XDP_USE_SG);
+	if (result == -EINVAL) {
+		afxdp->in_pieces = false;
+		result = queue_bind(afxdp, native ? 0 : XDP_COPY);
+	}
+	if (result < 0 && result != -EBUSY && result != -EPERM && native)
 		result = queue_bind(afxdp, XDP_COPY);
 	libxdp_set_print(print);
 	if (result < 0)
@@ -191,6 +205,9 @@ static struct afxdp_port *queue_new(const struct afxdp_config *config, const str
 	afxdp->fd = -1;
 	afxdp->frames = frames;
 	afxdp->queue = queue;
+	/* Only a peer in memory, at the other end of a veth pair, leaves its sums undone, its frames uncut.
+	 */
+	afxdp->left_sums = strcmp(device->driver, "veth") == 0;
 	afxdp->port.caps.mtu = MIN_OF(device->mtu, AFXDP_MTU_MAX);
 	afxdp->umem_bytes = (size_t)frames * AFXDP_FRAME_BYTES;
 	afxdp->umem_mapped = !config->umem;

@@ -29,7 +29,7 @@ static uint16_t pseudo_header_sum(const uint8_t *ip, uint32_t transport_bytes)
 	return (uint16_t)(sum + (sum >> 16));
 }
 
-static bool sum_was_left(const uint8_t *frame, uint32_t bytes)
+bool afxdp_sum_was_left(const uint8_t *frame, uint32_t bytes, uint32_t most)
 {
 	const uint8_t *ip = frame + ETHERNET_BYTES;
 	uint32_t header, total, field;
@@ -38,18 +38,22 @@ static bool sum_was_left(const uint8_t *frame, uint32_t bytes)
 		return false;
 	header = (uint32_t)(ip[0] & 15) * 4;
 	total = get16(ip + 2);
-	if (header < IPV4_BYTES_MIN || total > bytes - ETHERNET_BYTES || (get16(ip + 6) & IPV4_FRAGMENT) != 0)
+	if (header < IPV4_BYTES_MIN || total > most || (get16(ip + 6) & IPV4_FRAGMENT) != 0)
 		return false;
 	if (ip[9] != PROTOCOL_TCP && ip[9] != PROTOCOL_UDP)
 		return false;
 	field = header + (ip[9] == PROTOCOL_TCP ? TCP_SUM_OFFSET : UDP_SUM_OFFSET);
-	return field + 2 <= total && get16(ip + field) == pseudo_header_sum(ip, total - header);
+	return field + 2 <= MIN_OF(total, bytes - ETHERNET_BYTES) &&
+	       get16(ip + field) == pseudo_header_sum(ip, total - header);
 }
 
 void afxdp_sums_mark(struct packet *packets, uint32_t count)
 {
 	for (uint32_t i = 0; i < count; i++) {
-		if (sum_was_left(packets[i].data, packets[i].bytes))
+		const uint8_t *frame = packets[i].data;
+		uint32_t bytes = packets[i].bytes;
+
+		if (bytes > ETHERNET_BYTES && afxdp_sum_was_left(frame, bytes, bytes - ETHERNET_BYTES))
 			packets[i].checksum = PACKET_CSUM_VERIFIED;
 	}
 }

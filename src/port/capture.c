@@ -386,7 +386,8 @@ struct port *capture_wrap(struct port *inner, const struct capture_config *confi
 		return NULL;
 	}
 	capture->inner = inner;
-	capture->port = (struct port){.ops = &capture_ops, .caps = inner->caps, .wait_fd = inner->wait_fd};
+	capture->port = (struct port){
+		.ops = &capture_ops, .caps = inner->caps, .wait_fd = inner->wait_fd, .advice = inner->advice};
 	snprintf(capture->port.text, sizeof(capture->port.text), "capture over %.80s", inner->text);
 	return &capture->port;
 }

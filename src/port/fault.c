@@ -18,6 +18,7 @@
 #define CORRUPT_BITS   8     /* 1 to 8 bits of a corrupted frame are flipped */
 #define QUEUE_DEFAULT  4096
 #define QUEUE_MAX      (1u << 20)
+#define SLOT_BYTES_MIN 2048u /* a port that cuts long frames may cut them a little longer than the MTU */
 
 struct waiting {
 	uint64_t due_us;
@@ -392,6 +393,7 @@ struct port *fault_wrap(struct port *inner, const struct fault_config *config)
 	fault->slots = slots;
 	fault->slot_bytes = ALIGN_UP(MIN_OF(inner->caps.mtu, 65400u) + ETHERNET_BYTES + 4,
 				     (uint32_t)CACHE_LINE);
+	fault->slot_bytes = MAX_OF(fault->slot_bytes, SLOT_BYTES_MIN);
 	fault->heap = calloc(slots, sizeof(*fault->heap));
 	fault->free = calloc(slots, sizeof(*fault->free));
 	fault->memory = aligned_alloc(CACHE_LINE, (size_t)slots * fault->slot_bytes);
@@ -403,7 +405,8 @@ struct port *fault_wrap(struct port *inner, const struct fault_config *config)
 		fault->free[fault->free_count] = fault->free_count;
 		fault->free_count++;
 	}
-	fault->port = (struct port){.ops = &fault_ops, .caps = inner->caps, .wait_fd = inner->wait_fd};
+	fault->port = (struct port){
+		.ops = &fault_ops, .caps = inner->caps, .wait_fd = inner->wait_fd, .advice = inner->advice};
 	snprintf(fault->port.text, sizeof(fault->port.text), "fault over %.80s", inner->text);
 	fault->inner = inner;
 	fault->random = random_seeded(config->seed);

@@ -51,8 +51,9 @@ struct port {
 	const struct port_ops *ops;
 	struct port_caps caps;
 	struct port_stats stats;
-	int wait_fd;   /* to poll for input; -1: none, the caller must not sleep long */
-	char text[96]; /* one line for people: what it is and which mode it runs in */
+	int wait_fd;        /* to poll for input; -1: none, the caller must not sleep long */
+	const char *advice; /* what the user should know about it; NULL: nothing */
+	char text[96];      /* one line for people: what it is and which mode it runs in */
 };
 
 static inline uint32_t port_rx(struct port *port, struct packet *packets, uint32_t max)

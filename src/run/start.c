@@ -244,6 +244,8 @@ static void say_choices(const struct run *run, int cpu)
 	stack_usage(run->stack, &usage);
 	for (uint32_t i = 0; i < worker->port_count; i++)
 		say(run, "port: %s", worker->ports[i]->text);
+	if (worker->ports[0]->advice)
+		say(run, "%s", worker->ports[0]->advice);
 	say(run, "address %s/%u, MTU %u, processor %d (%s)", ipv4_to_text(run->config.address, text),
 	    run->config.prefix_bits, run->stack_config.mtu, cpu,
 	    run->config.cpu == RUN_CPU_ANY ? "the one that Linux disturbs least" : "as asked");

@@ -162,6 +162,57 @@ def test_an_echo(transfer, listens):
     transfer.stop(ours)
 
 
+# --- a peer with the offloads that Linux sets by default -------------------------------------
+#
+# On veth it leaves checksums undone and hands over up to 64 KB in a frame.
+
+
+@pytest.fixture(name="offloading")
+def transfer_with_offloads(content):
+    with Hosts(offloads=True) as hosts:
+        yield Transfer(hosts, content)
+
+
+@both_roles
+@pytest.mark.parametrize("mode", ["generic", "native"])
+def test_a_peer_that_leaves_work_to_hardware(offloading, listens, mode):
+    offloading.options += ["--mode", mode]
+    results, counters = exchange(offloading, listens, 16 * MB, 64 * MB)
+    assert "descriptors refused" not in counters
+    assert counters["bytes received"] > 64 * MB
+
+
+def test_many_connections_of_a_peer_that_leaves_work_to_hardware(offloading):
+    exchange(offloading, True, 3000, 100_000, count=500)
+
+
+def test_long_frames_through_a_fault_port(offloading):
+    offloading.options += ["--fault", "loss=1%,reorder=1%,duplicate=1%,corrupt=0.5%,seed=3"]
+    exchange(offloading, True, MB, MB)
+
+
+def test_long_frames_of_several_pieces_are_what_arrives(offloading):
+    """Else the tests above test nothing: fewer, larger frames than the peer's MSS would make."""
+    _, counters = exchange(offloading, True, 0, 64 * MB)
+    assert counters["payload bytes taken in order"] / counters["TCP segments received"] > 1500
+
+
+def test_a_kernel_that_cannot_receive_long_frames(offloading):
+    """c10m says what happens and what to do, and the data arrives, slowly; with what it says, fast."""
+    before = ["env", f"LD_PRELOAD={Hosts.built('tests/tools/old_kernel.so')}"]
+    size = 100_000
+    for words, most_ms, said in [[], 20_000, True], [["--mode", "native"], 1000, False]:
+        process, _ = offloading.hosts.start("server", before + offloading.c10m_args(*words))
+        peer = offloading.kernel(f"connect={ADDRESS}:{PORT}", f"send={size}")
+        result = end(peer)
+        check(result, size, 0)
+        assert result["ms"] < most_ms
+        check(end(process), 0, size)
+        code, _, err = offloading.hosts.stop(process)
+        assert code == 0
+        assert ("ethtool -K IF tso off gso off" in err and "--mode native" in err) == said
+
+
 # --- readers that pause: windows close and open ----------------------------------------
 
 

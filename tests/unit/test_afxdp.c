@@ -13,6 +13,7 @@
 #include "port/afxdp_internal.h"
 #include "port/afxdp_sums.h"
 #include "wire/bytes.h"
+#include "wire/checksum.h"
 
 #define FRAMES 512u
 #define HALF   (FRAMES / 2)
@@ -106,10 +107,16 @@ static void kernel_fetch(struct rig *rig, uint32_t *consumer, bool publish)
 		rig->consumer[0] = *consumer;
 }
 
+static void kernel_post_piece(struct rig *rig, uint64_t address, uint32_t bytes, bool more)
+{
+	rig->rx[rig->producer[2] % HALF] =
+		(struct xdp_desc){.addr = address, .len = bytes, .options = more ? XDP_PKT_CONTD : 0};
+	rig->producer[2]++;
+}
+
 static void kernel_post(struct rig *rig, uint64_t address, uint32_t bytes)
 {
-	rig->rx[rig->producer[2] % HALF] = (struct xdp_desc){.addr = address, .len = bytes};
-	rig->producer[2]++;
+	kernel_post_piece(rig, address, bytes, false);
 }
 
 static void kernel_receive(struct rig *rig, uint32_t count)
@@ -386,6 +393,177 @@ static void test_sums(void **state)
 		assert_int_equal(mark(frame, bytes), PACKET_CSUM_NONE);
 }
 
+/* --- long frames in pieces --------------------------------------------------- */
+
+#define LONG_HEADERS 66 /* with timestamps */
+#define PIECE        1792
+#define CWR_PSH_FIN  0x89
+
+static uint8_t payload_byte(uint32_t at)
+{
+	return (uint8_t)(at * 7 + (at >> 8));
+}
+
+/* A frame as the kernel's TCP hands it over for a card to cut. */
+static void write_long(uint8_t *frame, uint32_t payload)
+{
+	const uint32_t transport = payload + 32;
+	uint32_t sum = 0x0a4d + 0x0001 + 0x0a4d + 0x000a + 6 + transport;
+
+	memset(frame, 0x55, LONG_HEADERS);
+	put16(frame + 12, 0x0800);
+	frame[14] = 0x45;
+	put16(frame + 16, (uint16_t)(20 + transport));
+	put16(frame + 20, 0x4000);
+	frame[23] = 6;
+	put32(frame + 26, 0x0a4d0001);
+	put32(frame + 30, 0x0a4d000a);
+	put32(frame + 38, 0xfffff000); /* the sequence number wraps in the middle */
+	frame[46] = 0x80;
+	frame[47] = 0x10 | CWR_PSH_FIN;
+	put16(frame + 50, (uint16_t)((sum & 0xffff) + (sum >> 16)));
+	for (uint32_t i = 0; i < payload; i++)
+		frame[LONG_HEADERS + i] = payload_byte(i);
+}
+
+/* As Linux does: each piece behind 256 free bytes of a frame of its own. */
+static void kernel_receive_long(struct rig *rig, const uint8_t *frame, uint32_t bytes)
+{
+	for (uint32_t at = 0; at < bytes; at += PIECE) {
+		uint64_t address = rig->held[--rig->held_count] + 256;
+		uint32_t piece = MIN_OF((uint32_t)PIECE, bytes - at);
+
+		memcpy(rig->afxdp.umem + address, frame + at, piece);
+		kernel_post_piece(rig, address, piece, at + piece < bytes);
+	}
+}
+
+/* Where the payload of this segment lies in the stream; it must be what belongs there. */
+static uint32_t assert_segment(const struct packet *packet, uint32_t payload_bytes)
+{
+	const uint8_t *ip = packet->data + 14;
+	uint32_t at = get32(packet->data + 38) - 0xfffff000, bytes = packet->bytes - LONG_HEADERS;
+
+	assert_int_equal(packet->checksum, PACKET_CSUM_VERIFIED);
+	assert_int_equal(packet->room, AFXDP_FRAME_BYTES - 256 + (at ? LONG_HEADERS : 0));
+	assert_int_equal(get16(ip + 2), packet->bytes - 14);
+	assert_int_equal(csum_finish(csum_add(0, ip, 20)), 0);
+	assert_int_equal(packet->data[47] & 0x80, at == 0 ? 0x80 : 0);
+	assert_int_equal(packet->data[47] & 0x09, at + bytes == payload_bytes ? 0x09 : 0);
+	for (uint32_t i = 0; i < bytes; i++)
+		assert_int_equal(packet->data[LONG_HEADERS + i], payload_byte(at + i));
+	return at;
+}
+
+static struct rig *rig_of_pieces(uint32_t *fetched)
+{
+	struct rig *rig = rig_new();
+
+	rig->afxdp.left_sums = rig->afxdp.in_pieces = true;
+	*fetched = rig->consumer[0];
+	kernel_fetch(rig, fetched, true);
+	return rig;
+}
+
+/* Of every size around the edges of pieces, taken in bursts of every size. */
+static void test_long_frames_become_segments(void **state)
+{
+	static const uint32_t sizes[] = {1727, 1728, 3517, 3518, 3519, 5310, 30000, 65463};
+	static uint8_t frame[65536];
+	struct packet packets[PORT_BURST];
+
+	(void)state;
+	for (uint32_t i = 0; i < ARRAY_COUNT(sizes) * PORT_BURST; i++) {
+		uint32_t payload = sizes[i % ARRAY_COUNT(sizes)], burst = i / ARRAY_COUNT(sizes) + 1;
+		uint32_t fetched, seen = 0, count;
+		struct rig *rig = rig_of_pieces(&fetched);
+
+		write_long(frame, payload);
+		kernel_receive_long(rig, frame, LONG_HEADERS + payload);
+		while ((count = port_rx(&rig->afxdp.port, packets, burst)) > 0) {
+			for (uint32_t k = 0; k < count; k++) {
+				assert_int_equal(assert_segment(&packets[k], payload), seen);
+				seen += packets[k].bytes - LONG_HEADERS;
+			}
+			port_rx_release(&rig->afxdp.port, packets, count);
+		}
+		assert_int_equal(seen, payload);
+		assert_int_equal(rig->afxdp.port.stats.rx_invalid, 0);
+		kernel_fetch(rig, &fetched, true);
+		assert_frames_whole(rig);
+		rig_free(rig);
+	}
+}
+
+/* Nothing of such a frame is taken, all its pieces are free again, and the next frame is taken. */
+static void assert_long_refused(uint8_t *frame, uint32_t bytes)
+{
+	static uint8_t good[65536];
+	struct packet packets[PORT_BURST];
+	uint32_t fetched;
+	struct rig *rig = rig_of_pieces(&fetched);
+
+	write_long(good, 3000);
+	kernel_receive_long(rig, frame, bytes);
+	kernel_receive_long(rig, good, LONG_HEADERS + 3000);
+	assert_int_equal(port_rx(&rig->afxdp.port, packets, PORT_BURST), 2);
+	assert_int_equal(assert_segment(&packets[0], 3000), 0);
+	assert_int_equal(assert_segment(&packets[1], 3000), PIECE - LONG_HEADERS);
+	assert_int_equal(rig->afxdp.port.stats.rx_invalid, (bytes + PIECE - 1) / PIECE);
+	port_rx_release(&rig->afxdp.port, packets, 2);
+	kernel_fetch(rig, &fetched, true);
+	assert_frames_whole(rig);
+	rig_free(rig);
+	write_long(frame, bytes - LONG_HEADERS);
+}
+
+static void test_long_frames_of_no_use(void **state)
+{
+	static uint8_t frame[65536];
+
+	(void)state;
+	write_long(frame, 5000);
+	frame[50] ^= 1; /* a sum that was made, or is wrong */
+	assert_long_refused(frame, 5066);
+	frame[13] = 6; /* not IPv4 */
+	assert_long_refused(frame, 5066);
+	frame[20] |= 0x20; /* a fragment */
+	assert_long_refused(frame, 5066);
+	frame[23] = 17; /* UDP, with its sum left undone */
+	put16(frame + 40, (uint16_t)(get16(frame + 50) + 11));
+	assert_long_refused(frame, 5066);
+	frame[46] = 0x40; /* a TCP header that is too short */
+	assert_long_refused(frame, 5066);
+}
+
+/* The frame says that it is shorter than what comes, or longer; a piece in the middle is lost. */
+static void test_long_frames_that_lie(void **state)
+{
+	static uint8_t frame[65536];
+	struct packet packets[PORT_BURST];
+	uint32_t fetched;
+	struct rig *rig = rig_of_pieces(&fetched);
+
+	(void)state;
+	write_long(frame, 2000);
+	kernel_receive_long(rig, frame, LONG_HEADERS + 9000);
+	assert_int_equal(port_rx(&rig->afxdp.port, packets, PORT_BURST), 2);
+	assert_int_equal(packets[0].bytes + packets[1].bytes, 2000 + 2 * LONG_HEADERS);
+	assert_int_equal(rig->afxdp.port.stats.rx_invalid, 4);
+	port_rx_release(&rig->afxdp.port, packets, 2);
+	write_long(frame, 9000);
+	kernel_receive_long(rig, frame, LONG_HEADERS + 4000);
+	assert_int_equal(port_rx(&rig->afxdp.port, packets, PORT_BURST), 3);
+	assert_int_equal(packets[2].data[47] & 0x09, 0);
+	port_rx_release(&rig->afxdp.port, packets, 3);
+	kernel_receive_long(rig, frame, LONG_HEADERS + 9000);
+	rig->rx[(rig->producer[2] - 3) % HALF].len = 5000; /* the last but two is not whole */
+	assert_int_equal(port_rx(&rig->afxdp.port, packets, PORT_BURST), 3);
+	assert_int_equal(assert_segment(&packets[2], 9000), 2 * PIECE - LONG_HEADERS);
+	assert_int_equal(rig->afxdp.port.stats.rx_invalid, 4 + 3);
+	rig_free(rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -396,6 +574,9 @@ int main(void)
 		cmocka_unit_test(test_wrong_descriptors),
 		cmocka_unit_test(test_wrong_completions),
 		cmocka_unit_test(test_sums),
+		cmocka_unit_test(test_long_frames_become_segments),
+		cmocka_unit_test(test_long_frames_of_no_use),
+		cmocka_unit_test(test_long_frames_that_lie),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
