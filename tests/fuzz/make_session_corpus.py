@@ -64,7 +64,11 @@ def sessions():
     yield "window_edge", opened() + do("consume", 0) + segment(0, ACK, 4900, length=101) + segment(0, ACK, 4999, length=2)
     yield "probes", opened() + segment(0, ACK, window=0) + send(0, 500) + do("deadline") * 4 + do("good", 0, 0)
     yield "retransmits", opened() + send(0, 9000) + do("deadline") * 5 + do("good", 0, 0) * 3
-    yield "duplicates", opened() + send(0, 20000) + segment(0, ACK, ack=-14600) * 4 + do("good", 0, 0)
+    # Nothing new to send: the offset means the same place each time.
+    recovery = segment(0, ACK, ack=-14600) * 5 + segment(0, ACK, ack=-8000) + do("good", 0, 0)
+    yield "duplicates", opened() + send(0, 14600) + recovery
+    yield "limited_transmit", opened() + send(0, 20000) + b"".join(
+        segment(0, ACK, ack=at) for at in (-14600, -16060, -17520, -17520, -9000)) + do("good", 0, 0)
     yield "timestamps", opened(2) + do("good", 2, 9) + do("old", 2, 200) + do("good", 2, 9)
     yield "options", opened(1) + do("options", 1, ACK, 8, 77, 0, 1, 1, 5, 10, 0, 0)
     yield "connect", connected() + do("good", 0, 30) + send(0, 300) + do("close", 0) + do("fin", 0)
@@ -87,7 +91,7 @@ def main():
     directory = sys.argv[1] if len(sys.argv) > 1 else os.path.join(HERE, "corpus", "session")
     os.makedirs(directory, exist_ok=True)
     for name, content in sessions():
-        for choices in (0, 47) if name in ("echo", "holes", "retransmits", "we_close") else (0,):
+        for choices in (0, 47, 128) if name in ("echo", "holes", "retransmits", "we_close") else (0,):
             with open(os.path.join(directory, f"{name}_{choices}"), "wb") as file:
                 file.write(bytes([choices]) + content)
 

@@ -14,6 +14,7 @@
 #include "base/seq.h"
 #include "stack/stack.h"
 #include "wire/arp.h"
+#include "wire/checksum.h"
 #include "wire/icmp.h"
 #include "wire/ipv4.h"
 #include "wire/print.h"
@@ -263,6 +264,20 @@ static void look(const uint8_t *frame, uint32_t bytes)
 		learn(&run.peers[segment.destination_port % PEERS], &segment);
 }
 
+/* What a port does that completes checksums. */
+static void complete_checksum(const struct packet *packet)
+{
+	uint8_t *field = packet->data + packet->csum_start + packet->csum_offset;
+	uint16_t value;
+
+	if (packet->checksum != PACKET_CSUM_PARTIAL)
+		return;
+	CHECK(packet->csum_start + packet->csum_offset + 2u <= packet->bytes);
+	value = csum_finish(
+		csum_add(0, packet->data + packet->csum_start, packet->bytes - packet->csum_start));
+	memcpy(field, &value, sizeof(value));
+}
+
 static void transmit(uint32_t most)
 {
 	static uint8_t frames[16][FRAME_ROOM];
@@ -275,8 +290,10 @@ static void transmit(uint32_t most)
 			packets[i] = (struct packet){.data = frames[i], .room = FRAME_ROOM};
 		count = stack_tx(run.stack, run.now_us, packets, room);
 		CHECK(count <= room);
-		for (uint32_t i = 0; i < count; i++)
+		for (uint32_t i = 0; i < count; i++) {
+			complete_checksum(&packets[i]);
 			look(frames[i], packets[i].bytes);
+		}
 		most -= count;
 	} while (count == room && most > 0);
 	for (unsigned i = 0; i < PEERS; i++)
@@ -710,6 +727,7 @@ static void start(uint8_t choices)
 		.gateway = 0x0a0000fe,
 		.no_timestamps = choices & 16,
 		.always_cookies = choices & 32,
+		.tx_checksum = choices & 128,
 	};
 	run.now_us = choices & 64 ? ((1ULL << 32) - 3000) * 1000 : 0;
 	run.count = 0;
