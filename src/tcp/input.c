@@ -217,7 +217,8 @@ static void duplicate_ack(struct core *core, struct tcb *tcb)
 	if (tcb->pending & TCB_RECOVERY) {
 		tcb->cwnd += tcb->mss;
 	} else if (tcb->duplicate_acks == 3 && seq_gt(tcb->snd_una, tcb->recover)) {
-		congestion_of(core, tcb)->loss(tcb, tcb->snd_nxt - tcb->snd_una);
+		/* What went out beyond cwnd by limited transmit does not count (RFC 5681 section 3.2). */
+		congestion_of(core, tcb)->loss(tcb, MIN_OF(tcb->snd_nxt - tcb->snd_una, tcb->cwnd));
 		tcb->recover = tcb_snd_max(tcb);
 		tcb->pending |= TCB_RECOVERY | TCB_RTX;
 		core->counters.tcp_fast_retransmits++;

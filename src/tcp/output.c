@@ -160,11 +160,20 @@ static void close_state(struct core *core, struct tcb *tcb)
 		tcb->state = TCP_LAST_ACK;
 }
 
+/* RFC 3042: the first two duplicate acknowledgements let a new segment out each, so that a window too small
+ * for three of them loses no time to the retransmission timer. */
+static uint32_t congestion_window(const struct tcb *tcb)
+{
+	uint32_t limited = tcb->duplicate_acks <= 2 ? tcb->duplicate_acks * tcb->mss : 0u;
+
+	return tcb->pending & TCB_RECOVERY || tcb->options & TCB_BACKED ? tcb->cwnd : tcb->cwnd + limited;
+}
+
 /* How many bytes may go at snd_nxt now: 0 none. Nagle and silly-window avoidance are RFC 9293 sections 3.7.4
  * and 3.8.6.2.1. */
 static uint32_t sendable(const struct core *core, const struct tcb *tcb, bool *fin)
 {
-	uint32_t flight = tcb->snd_nxt - tcb->snd_una, window = MIN_OF(tcb->cwnd, tcb->snd_wnd);
+	uint32_t flight = tcb->snd_nxt - tcb->snd_una, window = MIN_OF(congestion_window(tcb), tcb->snd_wnd);
 	uint32_t unsent, usable, bytes;
 
 	(void)core;
@@ -328,8 +337,8 @@ void tcp_window_update(struct core *core, struct tcb *tcb)
 		return;
 	if (tcb->rcv_adv - tcb->rcv_nxt >= limit / 2)
 		return; /* still wide open: the next acknowledgement says it */
+	core->counters.tcp_window_updates += !(tcb->pending & TCB_ACK_NOW); /* else it goes along */
 	tcb->pending |= TCB_ACK_NOW;
-	core->counters.tcp_window_updates++;
 	conn_ready(core, tcb_index(core, tcb));
 }
 

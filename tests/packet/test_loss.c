@@ -299,6 +299,30 @@ static void one_recovery_for_one_loss(void **state)
 	test_finish(t);
 }
 
+/* RFC 3042: without the new segments there would be no third duplicate, and a wait for the timer. */
+static void small_windows_recover_by_limited_transmit(void **state)
+{
+	struct test *t = test_begin();
+
+	(void)state;
+	t->config.initial_window_segments = 2;
+	test_start(t);
+	open_server(t);
+	app_send(t, 0, 60000);
+	assert_int_equal(discard_out(t), 2);
+	mark(t);
+	for (unsigned i = 2; i < 4; i++) {
+		duplicate_acks(t, 1); /* for the second segment, then for the third */
+		expect(t, ". seq %u ack 1 len 1460", 1 + SEGMENT * i);
+		expect_nothing(t);
+	}
+	duplicate_acks(t, 1);
+	expect(t, ". seq 1 ack 1 len 1460");
+	assert_int_equal(counted(t, tcp_fast_retransmits), 1);
+	discard_out(t);
+	test_finish(t);
+}
+
 /* RFC 5681 equation 4: half of what was in flight, so at most 5 segments after a loss with 10 in flight. */
 static void window_is_halved_after_a_loss(void **state)
 {
@@ -306,11 +330,13 @@ static void window_is_halved_after_a_loss(void **state)
 	unsigned sent;
 
 	(void)state;
-	duplicate_acks(t, 2);
-	assert_int_equal(discard_out(t), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		duplicate_acks(t, 1);
+		assert_int_equal(discard_out(t), 1);
+	}
 	duplicate_acks(t, 1);
 	expect(t, ". seq 1 ack 1 len 1460");
-	sent = 10 + discard_out(t);
+	sent = 12 + discard_out(t);
 	inject(t, ". seq 1 ack %u", 1 + sent * SEGMENT);
 	assert_in_range(discard_out(t), 1, 6);
 	test_finish(t);
@@ -677,6 +703,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(what_is_no_duplicate_ack),
 	TEST(partial_acknowledgement),
 	TEST(one_recovery_for_one_loss),
+	TEST(small_windows_recover_by_limited_transmit),
 	TEST(window_is_halved_after_a_loss),
 	TEST(initial_window_is_ten_segments),
 	TEST(initial_window_is_configured),
