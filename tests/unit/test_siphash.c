@@ -8,7 +8,7 @@
 
 #include <cmocka.h>
 
-#include "base/siphash.h"
+#include "flow/tuple.h"
 
 /* The key is the bytes 0 to 15. */
 static const struct siphash_key key = {0x0706050403020100ULL, 0x0f0e0d0c0b0a0908ULL};
@@ -91,6 +91,30 @@ static void key_rounds_and_length_matter(void **state)
 	assert_true(siphash24_bytes(&key, zeros, 3) != siphash24_bytes(&key, zeros, 4));
 }
 
+/* Design section 7: who knows one key can choose peers that meet in one bucket of 4096; under another key,
+ * they lie as far apart as any others. */
+static void trap_peers_chosen_for_one_key_do_not_meet_under_another(void **state)
+{
+	const struct siphash_key other = {key.k0 + 1, key.k1};
+	struct tuple4 tuple = {0x0a000001, 0x0a000002, 80, 0};
+	uint64_t wanted = tuple4_hash(&key, &tuple) & 4095;
+	uint8_t meeting[4096] = {0};
+	unsigned found = 0;
+
+	(void)state;
+	while (found < 64) {
+		uint64_t bucket;
+
+		if (++tuple.remote_port == 0)
+			tuple.remote_ip++;
+		if ((tuple4_hash(&key, &tuple) & 4095) != wanted)
+			continue;
+		found++;
+		bucket = tuple4_hash(&other, &tuple) & 4095;
+		assert_true(++meeting[bucket] <= 3);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -98,6 +122,7 @@ int main(void)
 		cmocka_unit_test(an_unaligned_input_gives_the_same),
 		cmocka_unit_test(words_agree_with_bytes),
 		cmocka_unit_test(key_rounds_and_length_matter),
+		cmocka_unit_test(trap_peers_chosen_for_one_key_do_not_meet_under_another),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
