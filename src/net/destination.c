@@ -63,11 +63,11 @@ uint16_t destination_find(struct destinations *table, uint32_t hop_ip, uint32_t 
 	return DESTINATION_NONE;
 }
 
-/* Permanent ones, and those that somebody holds, waits for or asked about, stay. */
+/* Permanent ones, and those that somebody holds or waits for, stay. One that was only asked about goes (a
+ * SYN-ACK sent again asks for whoever a SYN named): should the answer come, it is learned from anew. */
 static bool is_unused(const struct destination *entry)
 {
-	return entry->refs == 0 && entry->waiting == UINT32_MAX && entry->state != NEIGHBOUR_PERMANENT &&
-	       entry->state != NEIGHBOUR_INCOMPLETE;
+	return entry->refs == 0 && entry->waiting == UINT32_MAX && entry->state != NEIGHBOUR_PERMANENT;
 }
 
 static void unlink_entry(struct destinations *table, uint32_t index)
@@ -78,6 +78,8 @@ static void unlink_entry(struct destinations *table, uint32_t index)
 	while (*link != index)
 		link = &table->entries[*link].next;
 	*link = entry->next;
+	if (entry->state == NEIGHBOUR_INCOMPLETE)
+		table->probing--;
 	if (entry->hop != index)
 		table->entries[entry->hop].refs--;
 }

@@ -184,9 +184,6 @@ static void ask(struct net *net, struct destination *entry, bool unicast)
 	entry->asked_tick = net->now_tick;
 	entry->tries++;
 	arp_send(net, ARP_REQUEST, unicast ? &entry->mac : &eth_broadcast, entry->ip);
-	if (tick_before(net->now_tick + NEIGHBOUR_RETRY_MS, net->probe_tick) ||
-	    net->destinations.probing <= 1)
-		net->probe_tick = net->now_tick + NEIGHBOUR_RETRY_MS;
 }
 
 bool net_resolve(struct net *net, uint16_t destination)
@@ -210,7 +207,9 @@ bool net_resolve(struct net *net, uint16_t destination)
 	if (entry->state == NEIGHBOUR_FREE) {
 		entry->state = NEIGHBOUR_INCOMPLETE;
 		entry->tries = 0;
-		net->destinations.probing++;
+		/* While others are asked for, net_tick comes within that time anyway. */
+		if (net->destinations.probing++ == 0)
+			net->probe_tick = net->now_tick + NEIGHBOUR_RETRY_MS;
 		ask(net, entry, false);
 	}
 	return false;

@@ -255,6 +255,76 @@ static void neighbour_that_moves(void **state)
 	test_finish(t);
 }
 
+static void inject_arp(struct test *t, uint16_t operation, uint32_t ip)
+{
+	uint8_t frame[FRAME_ROOM], mac[6];
+
+	mac_of(ip, mac);
+	inject_raw(t, frame, build_arp(frame, operation, ip, mac, STACK_IP, operation == ARP_REQUEST));
+}
+
+/* Other neighbours are confirmed all the while, each by a question of its own: the one that does not answer
+ * is asked again and given up in time all the same. */
+static void confirming_others_does_not_put_a_silent_neighbour_off(void **state)
+{
+	struct test *t = begin_lonely();
+	unsigned asked = 0;
+
+	(void)state;
+	ignore_drops(t, DROP_NEIGHBOUR_UNRESOLVED);
+	for (unsigned i = 0; i < 40; i++)
+		inject_arp(t, ARP_REQUEST, PEER_IP + 1 + i);
+	discard_out(t);
+	pass_ms(t, 31 * 1000); /* by now all of them are old */
+	app_connect(t, 5000);
+	expect_arp_request(t, PEER_IP);
+	for (unsigned i = 0; i < 40 && t->event_count == 0; i++) {
+		app_connect_to(t, PEER_IP + 1 + i, 80, (uint16_t)(6000 + i), NULL);
+		for (; t->out_count > 0; asked++)
+			(void)next_out(t);
+		inject_arp(t, ARP_REPLY, PEER_IP + 1 + i);
+		pass_ms(t, 300);
+	}
+	assert_true(asked > 3);
+	expect_event(t, "close unreachable");
+	discard_out(t);
+	test_finish(t);
+}
+
+/* Somebody opens connections in the names of neighbours that do not exist, and each is asked for. That must
+ * not take the place that a true peer needs. */
+static void questions_that_nobody_waits_for_give_way(void **state)
+{
+	struct test *t = test_begin();
+
+	(void)state;
+	t->no_neighbours = true;
+	t->config.connections = 200;
+	t->config.destinations = 8;
+	test_start(t);
+	for (unsigned i = 0; i < 100; i++) {
+		t->peer->ip = PEER_IP + 1 + i;
+		t->peer->irs_known = false;
+		inject(t, "S seq 0 win 1000 mss 1460");
+		pass_ms(t, 15);
+		discard_out(t);
+	}
+	pass_ms(t, 200); /* the first of them were answered again, and their addresses asked for */
+	discard_out(t);
+	assert_true(stack_counters(t->stack)->arp_requests_out >= 8);
+	assert_int_equal(stack_counters(t->stack)->neighbour_timeouts, 0);
+	use_peer(t, 1);
+	open_server(t);
+	app_send(t, 0, 100);
+	expect_arp_request(t, t->peer->ip);
+	inject_arp(t, ARP_REPLY, t->peer->ip);
+	expect(t, "P. seq 1 ack 1 len 100");
+	inject(t, ". seq 1 ack 101");
+	pass_ms(t, 200 * 1000);
+	discard_out(t);
+	test_finish(t);
+}
+
 /* --- ping -------------------------------------------------------------------------------------- */
 
 static void ping_is_answered_with_its_data(void **state)
@@ -358,6 +428,8 @@ static const struct CMUnitTest tests[] = {
 	TEST(data_for_a_silent_neighbour_goes_when_it_speaks),
 	TEST(simultaneous_open_with_a_silent_neighbour),
 	TEST(neighbour_that_moves),
+	TEST(confirming_others_does_not_put_a_silent_neighbour_off),
+	TEST(questions_that_nobody_waits_for_give_way),
 	TEST(ping_is_answered_with_its_data),
 	TEST(oversize_ping),
 	TEST(broken_pings),
