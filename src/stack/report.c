@@ -86,7 +86,7 @@ static void verify_timers(const struct core *core, const struct tcb *tcb)
 
 	if (in_flight && !ready && tcb->state != TCP_TIME_WAIT && tcb->state != TCP_CLOSED)
 		CHECK(tcb->timers & TCB_TIMER_RTX);
-	if (!(tcb->timers & TCB_TIMER_RTX) || core->sweeping || tcb->pending & TCB_READY)
+	if (!(tcb->timers & TCB_TIMER_RTX) || core->sweep_left || tcb->pending & TCB_READY)
 		return; /* a ready one is filed after its output */
 	CHECK((tcb->timers & TCB_FILED_NEAR && !tick_before(tick, tcb->near_tick)) ||
 	      (tcb->timers & TCB_FILED_FAR && !tick_before(tick, tcb->far_tick)));

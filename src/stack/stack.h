@@ -63,8 +63,9 @@ void stack_fini(struct stack *stack);
 /* Takes any number of frames. Frames are only lent: none is kept. */
 void stack_rx(struct stack *stack, uint64_t now_us, struct packet *packets, uint32_t count);
 
-/* Runs what is due by time, then fills up to `max` of the given frames; returns how many. When it returns
- * `max` there may be more. Call it at the end of every burst and at every deadline. */
+/* Runs what is due by time (some thousand timers a call), then fills up to `max` of the given frames; returns
+ * how many. When it returns `max` there may be more; stack_deadline tells of all else that is left. Call it
+ * at the end of every burst and at every deadline. */
 uint32_t stack_tx(struct stack *stack, uint64_t now_us, struct packet *packets, uint32_t max);
 
 /* When stack_tx wants to be called at the latest (now or before: at once); UINT64_MAX: not at all. */

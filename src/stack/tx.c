@@ -3,7 +3,8 @@
 #include "base/plant.h"
 #include "stack/internal.h"
 
-#define DUE_MAX    64
+#define DUE_MAX    64u
+#define DUE_ROUNDS 64u /* timers of a call: 4096, some hundred microseconds; stack_deadline tells of more */
 #define SWEEP_STEP 1024u
 
 /* A wheel entry is the block's near or far one, or was overtaken by an earlier one and means nothing. */
@@ -26,9 +27,9 @@ static void entry_fired(struct core *core, const struct wheel_entry *entry)
 static void expire(struct core *core)
 {
 	struct wheel_entry due[DUE_MAX];
-	uint32_t count;
+	uint32_t count = DUE_MAX;
 
-	do {
+	for (uint32_t round = 0; round < DUE_ROUNDS && count == DUE_MAX; round++) {
 		count = wheel_expire(core->wheel, core->now_tick, due, DUE_MAX);
 		for (uint32_t i = 0; i < count; i++) {
 			uint8_t *block = pool_at(&core->blocks, due[i].index);
@@ -38,27 +39,23 @@ static void expire(struct core *core)
 		}
 		for (uint32_t i = 0; i < count; i++)
 			entry_fired(core, &due[i]);
-	} while (count == DUE_MAX);
+	}
 }
 
-/* No wheel entry was left for somebody: look at all blocks, a slice at a time, until all are filed again. */
+/* No wheel entry was left for somebody: look at all blocks, a slice at a time, round and round until all are
+ * filed again. */
 static void sweep(struct core *core)
 {
-	uint32_t end = MIN_OF(core->sweep_next + SWEEP_STEP, core->blocks.fresh);
+	uint32_t count = MIN_OF(SWEEP_STEP, core->sweep_left);
 
-	core->sweeping = false;
-	for (; core->sweep_next < end; core->sweep_next++) {
-		uint32_t next = core->sweep_next;
+	core->sweep_left -= count;
+	for (; count; count--) { /* a failed filing asks for another round */
+		uint32_t index = core->sweep_next;
 
-		if (tcb_at(core, next)->state == TCB_FREE)
-			continue;
-		tcp_timers_run(core, next);
-		core->sweep_next = next; /* a failed filing sets it back */
+		core->sweep_next = index + 1 < core->blocks.fresh ? index + 1 : 0;
+		if (tcb_at(core, index)->state != TCB_FREE)
+			tcp_timers_run(core, index);
 	}
-	if (core->sweep_next < core->blocks.fresh)
-		core->sweeping = true;
-	else
-		core->sweep_next = 0;
 }
 
 static void run_timers(struct stack *stack)
@@ -66,7 +63,7 @@ static void run_timers(struct stack *stack)
 	struct core *core = &stack->core;
 
 	expire(core);
-	if (unlikely(core->sweeping))
+	if (unlikely(core->sweep_left))
 		sweep(core);
 	if (unlikely(sock_can_feed(core)))
 		sock_feed_starved(core);
@@ -172,7 +169,7 @@ uint64_t stack_deadline(const struct stack *stack)
 	uint32_t tick = 0;
 	bool has;
 
-	if (stack_has_output(stack) || core->sweeping || sock_can_feed(core))
+	if (stack_has_output(stack) || core->sweep_left || sock_can_feed(core))
 		return core->now_us;
 	has = wheel_next(core->wheel, &tick);
 	nearer(has, tick, core->now_tick, &best);

@@ -233,10 +233,8 @@ void conn_file_timers(struct core *core, uint32_t index)
 		return;
 	far = !(tcb->timers & TCB_FILED_FAR) && (int32_t)(tick - core->now_tick) > (int32_t)FAR_TICKS;
 	if (!wheel_file(core->wheel, index, tick)) {
-		if (!core->sweeping)
-			core->counters.timer_sweeps++;
-		core->sweeping = true;
-		core->sweep_next = 0;
+		core->counters.timer_sweeps += core->sweep_left == 0;
+		core->sweep_left = core->blocks.fresh; /* a whole round, from where the sweep stands */
 		return;
 	}
 	if (far) {

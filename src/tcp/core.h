@@ -68,13 +68,13 @@ struct core {
 	struct tcp_service services[SERVICES_MAX];
 	uint32_t service_count;
 	uint8_t stack_id, wscale;
-	bool sweeping, stopping;
+	bool stopping;
 	bool reused;         /* the segment at hand is a SYN that took the place of a TIME_WAIT entry ... */
 	uint32_t reused_seq; /* ... which had sent so far */
-	uint32_t sweep_next;
-	bool starved;          /* somebody without queued data was refused a chunk */
-	bool starved_seen;     /* in this pass of the search */
-	uint32_t starved_next; /* where the search for such goes on */
+	uint32_t sweep_next, sweep_left; /* blocks to be looked at, since a wheel entry was lacking */
+	bool starved;                    /* somebody without queued data was refused a chunk */
+	bool starved_seen;               /* in this pass of the search */
+	uint32_t starved_next;           /* where the search for such goes on */
 	uint32_t challenge_tick, challenge_tokens;
 	uint32_t cookie_tick; /* when the last SYN cookie went out */
 	bool cookies_out;

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "stack/internal.h"
+
 #define MANY  70000u
 #define PROBE 2000u
 
@@ -98,9 +100,85 @@ static void trap_linear_scans(void **state)
 	test_finish(t);
 }
 
+/* A peer whose handshake's numbers are known sends one byte and acknowledges all echoes before it. */
+static void say_one(struct test *t, unsigned i, uint32_t irs, uint32_t said)
+{
+	aim(t, i);
+	t->peer->irs = irs;
+	t->peer->irs_known = true;
+	t->peer->rcv_nxt = 1 + said;
+	inject(t, "P. seq %u ack %u len 1", 1 + said, 1 + said);
+}
+
+/* No entry is left in the wheel: blocks are swept (design idea 10). One that goes on and on lacking an entry
+ * must not keep the sweep from those that lie behind. */
+static void without_a_timer_entry_all_blocks_are_swept(void **state)
+{
+	struct test *t = begin_echo(3000);
+	struct core *core = &t->stack->core;
+	uint32_t first, last, said = 0;
+
+	(void)state;
+	core->wheel = wheel_init(core->wheel, 0, core->now_tick);
+	first = open_one(t, 0);
+	for (unsigned i = 1; i < 2999; i++)
+		open_one(t, i);
+	last = open_one(t, 2999);
+	say_one(t, 2999, last, 0);
+	discard_out(t);
+	mark(t);
+	for (unsigned ms = 0; ms < 240; ms++) {
+		t->now_us += MS;
+		say_one(t, 0, first, said++);
+		discard_out(t);
+	}
+	assert_true(stack_counters(t->stack)->timer_sweeps >= 1);
+	assert_int_equal(counted(t, tcp_retransmits), 1);
+	discard_out(t);
+	aim(t, 2999);
+	t->peer->irs = last;
+	inject(t, "R seq 2");
+	aim(t, 0);
+	t->peer->irs = first;
+	inject(t, "R seq %u", 1 + said);
+	for (unsigned calls = 0; calls < 4; calls++)
+		flush(t);
+	assert_true(stack_deadline(t->stack) > t->now_us); /* nobody lacks an entry now: it has ended */
+	test_finish(t);
+}
+
+/* Time has stood still, and all timers are due: one call runs some of them, the next ones the others. */
+static void a_call_runs_a_bounded_number_of_timers(void **state)
+{
+	const unsigned connections = 9000, most = 4500;
+	struct test *t = begin_echo(connections);
+	struct packet packet = {.data = t->out[0].data, .room = FRAME_ROOM};
+	uint64_t fired = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < connections; i++) {
+		say_one(t, i, open_one(t, i), 0);
+		discard_out(t);
+	}
+	mark(t);
+	t->now_us += 10 * SECOND;
+	while (counted(t, timer_fired) < connections) {
+		assert_true(stack_deadline(t->stack) <= t->now_us);
+		stack_tx(t->stack, t->now_us, &packet, 1);
+		assert_in_range(counted(t, timer_fired) - fired, 1, most);
+		fired = counted(t, timer_fired);
+	}
+	while (stack_has_output(t->stack))
+		stack_tx(t->stack, t->now_us, &packet, 1);
+	assert_int_equal(counted(t, tcp_retransmits), connections);
+	test_finish(t);
+}
+
 static const struct CMUnitTest tests[] = {
 	TEST(trap_index_wider_than_its_field),
 	TEST(trap_linear_scans),
+	TEST(without_a_timer_entry_all_blocks_are_swept),
+	TEST(a_call_runs_a_bounded_number_of_timers),
 };
 
 PACKET_MAIN(tests)
