@@ -1,5 +1,6 @@
 /* listen.c - connections that peers open: compact half-open entries, and SYN cookies when
- * these run out (RFC 4987). A block is taken only when the handshake completes.
+ * these run out (RFC 4987). A block is taken only when the handshake completes, and an entry reserves none:
+ * a flood of half-open ones refuses nobody. New connections are refused once all blocks are taken.
  * Owns: the half-open pool, its lists by number of transmissions. */
 #include <string.h>
 
@@ -166,7 +167,7 @@ static enum drop_reason syn_input(struct core *core, const uint8_t *frame, const
 	uint32_t index;
 
 	eth_parse(frame, ETH_HEADER_BYTES, &eth);
-	if (pool_live(&core->blocks) + pool_live(&core->half_opens) >= core->blocks.capacity) {
+	if (pool_room(&core->blocks) == 0) {
 		tcp_send_reset(core, frame, tuple, segment);
 		return DROP_TCP_REFUSED;
 	}
@@ -181,6 +182,7 @@ static enum drop_reason syn_input(struct core *core, const uint8_t *frame, const
 	}
 	entry = entry_at(core, index);
 	fill(core, entry, tuple, segment);
+	entry->hop = eth.source;
 	entry->iss = core_isn(core, tuple);
 	if (core->reused && seq_leq(entry->iss, core->reused_seq))
 		entry->iss = core->reused_seq + 1; /* RFC 1122 section 4.2.2.13, RFC 6191 section 2 */
@@ -190,7 +192,7 @@ static enum drop_reason syn_input(struct core *core, const uint8_t *frame, const
 	return DROP_NONE;
 }
 
-/* A block for a finished handshake; false with the reason counted when there is none. */
+/* A block for a finished handshake; a reason when there is none. */
 static enum drop_reason establish(struct core *core, const struct half_open *entry, uint64_t hash,
 				  uint32_t half_open_ref, struct tcp_result *result)
 {
@@ -323,6 +325,7 @@ enum drop_reason tcp_half_open_input(struct core *core, const uint8_t *frame, ui
 
 	eth_parse(frame, ETH_HEADER_BYTES, &eth);
 	if ((segment->flags & (TCP_SYN | TCP_ACK | TCP_RST)) == TCP_SYN && segment->seq == entry->irs) {
+		entry->hop = eth.source;
 		syn_ack(core, &eth.source, entry, tcp_clock(core, entry->ts_offset));
 		core->counters.tcp_syn_retransmits++;
 		return DROP_NONE;
@@ -354,25 +357,25 @@ enum drop_reason tcp_half_open_input(struct core *core, const uint8_t *frame, ui
 		return DROP_TCP_ACK_INVALID;
 	}
 	reason = establish(core, entry, hash, flow_ref(FLOW_HALF_OPEN, index), result);
-	if (!reason)
+	if (!reason) {
 		entry_give(core, index);
+	} else if (reason == DROP_NO_BLOCK) {
+		tcp_send_reset(core, frame, &entry->tuple, segment);
+		half_open_free(core, index);
+	}
 	return reason;
 }
 
 static void transmit_again(struct core *core, uint32_t index)
 {
 	struct half_open *entry = entry_at(core, index);
-	uint16_t destination = destination_for(&core->net.destinations, entry->tuple.remote_ip, 0);
 
 	list_remove(core, index);
 	entry->tries++;
 	list_add(core, index);
 	core->counters.tcp_syn_retransmits++;
 	core->counters.tcp_retransmits++;
-	if (!destination || !net_resolve(&core->net, destination))
-		return; /* the next try finds the answer */
-	syn_ack(core, &destination_hop(&core->net.destinations, destination)->mac, entry,
-		tcp_clock(core, entry->ts_offset));
+	syn_ack(core, &entry->hop, entry, tcp_clock(core, entry->ts_offset));
 }
 
 void half_open_expire(struct core *core)

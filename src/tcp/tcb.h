@@ -13,6 +13,7 @@
 
 #include "flow/tuple.h"
 #include "mem/chunk.h"
+#include "wire/ethernet.h"
 
 /* RFC 9293 section 3.3.2. LISTEN and TIME_WAIT have no block: a service number, a
  * compact entry. TCB_FREE marks a block that is not in use. */
@@ -132,8 +133,10 @@ struct half_open {
 	uint32_t born_us;      /* to time the round trip; low 32 bits */
 	uint16_t mss, window;
 	uint8_t wscale, options, service, tries;
-	uint8_t in_use, pad[3];
-	uint32_t reserve[2];
+	uint8_t in_use;
+	struct eth_address hop; /* where its SYN came from: answers ask for no neighbour */
+	uint8_t pad;
+	uint32_t reserve;
 };
 
 _Static_assert(sizeof(struct half_open) == 64, "one cache line");

@@ -255,6 +255,24 @@ static void neighbour_that_moves(void **state)
 	test_finish(t);
 }
 
+/* Its block stands on the neighbour's list for a while yet: it is no connection any longer. */
+static void ended_while_waiting_for_a_neighbour(void **state)
+{
+	struct test *t = begin_lonely();
+
+	(void)state;
+	app_connect(t, 5000);
+	expect_arp_request(t, PEER_IP);
+	assert_int_equal(usage(t).connections, 1);
+	app_abort(t, 0);
+	expect_event(t, "close aborted");
+	assert_int_equal(usage(t).connections, 0);
+	pass_ms(t, 10000);
+	discard_out(t);
+	assert_int_equal(usage(t).connections, 0);
+	test_finish(t);
+}
+
 static void inject_arp(struct test *t, uint16_t operation, uint32_t ip)
 {
 	uint8_t frame[FRAME_ROOM], mac[6];
@@ -291,8 +309,8 @@ static void confirming_others_does_not_put_a_silent_neighbour_off(void **state)
 	test_finish(t);
 }
 
-/* Somebody opens connections in the names of neighbours that do not exist, and each is asked for. That must
- * not take the place that a true peer needs. */
+/* Connections of silent neighbours end, and each neighbour is asked for to be told so. That must not take the
+ * place that another peer needs. */
 static void questions_that_nobody_waits_for_give_way(void **state)
 {
 	struct test *t = test_begin();
@@ -302,20 +320,19 @@ static void questions_that_nobody_waits_for_give_way(void **state)
 	t->config.connections = 200;
 	t->config.destinations = 8;
 	test_start(t);
-	for (unsigned i = 0; i < 100; i++) {
+	for (unsigned i = 0; i < 60; i++) {
 		t->peer->ip = PEER_IP + 1 + i;
-		t->peer->irs_known = false;
-		inject(t, "S seq 0 win 1000 mss 1460");
+		open_server(t);
+		app_abort(t, i);
+		discard_events(t);
 		pass_ms(t, 15);
 		discard_out(t);
 	}
-	pass_ms(t, 200); /* the first of them were answered again, and their addresses asked for */
-	discard_out(t);
 	assert_true(stack_counters(t->stack)->arp_requests_out >= 8);
 	assert_int_equal(stack_counters(t->stack)->neighbour_timeouts, 0);
 	use_peer(t, 1);
 	open_server(t);
-	app_send(t, 0, 100);
+	app_send(t, 60, 100);
 	expect_arp_request(t, t->peer->ip);
 	inject_arp(t, ARP_REPLY, t->peer->ip);
 	expect(t, "P. seq 1 ack 1 len 100");
@@ -428,6 +445,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(data_for_a_silent_neighbour_goes_when_it_speaks),
 	TEST(simultaneous_open_with_a_silent_neighbour),
 	TEST(neighbour_that_moves),
+	TEST(ended_while_waiting_for_a_neighbour),
 	TEST(confirming_others_does_not_put_a_silent_neighbour_off),
 	TEST(questions_that_nobody_waits_for_give_way),
 	TEST(ping_is_answered_with_its_data),

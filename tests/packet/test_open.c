@@ -630,6 +630,74 @@ static void flood_leaves_established_connections_alone(void **state)
 	test_finish(t);
 }
 
+/* Half-open entries of a flood are no connections: while blocks are left, cookies take over, and only when
+ * none is left a new connection is refused (design idea 13). */
+static void flood_takes_no_room_from_others(void **state)
+{
+	struct test *t = test_begin();
+
+	(void)state;
+	t->config.connections = 4;
+	t->config.half_open = 16;
+	test_start(t);
+	for (unsigned i = 0; i < 100; i++) {
+		t->peers[15].port = (uint16_t)(1000 + i);
+		t->peers[15].snd_nxt = 0;
+		use_peer(t, 15);
+		inject(t, "S seq 0 win 1000 mss 1460");
+		expect(t, "S. seq 0 ack 1 mss 1460");
+	}
+	assert_int_equal(usage(t).half_open, 16);
+	for (unsigned i = 0; i < 4; i++) {
+		use_peer(t, i);
+		open_server(t);
+	}
+	use_peer(t, 4);
+	inject(t, "S seq 0 win 1000 mss 1460");
+	expect(t, "R. aseq 0 ack 1");
+	expect_drop(t, TCP_REFUSED);
+	test_finish(t);
+}
+
+/* Its block went to somebody else while the handshake lasted: it is told so. */
+static void handshake_that_finds_no_block_is_refused(void **state)
+{
+	struct test *t = test_begin();
+
+	(void)state;
+	t->config.connections = 1;
+	test_start(t);
+	use_peer(t, 1);
+	inject(t, "S seq 0 win 1000 mss 1460");
+	expect(t, "S. seq 0 ack 1 mss 1460");
+	use_peer(t, 0);
+	open_server(t);
+	use_peer(t, 1);
+	inject(t, ". seq 1 ack 1");
+	expect(t, "R seq 1");
+	expect_drop(t, NO_BLOCK);
+	assert_int_equal(usage(t).half_open, 0);
+	pass_ms(t, 100000);
+	expect_no_event(t);
+	test_finish(t);
+}
+
+/* The entry remembers where its SYN came from: a flood with invented addresses asks for no neighbours. */
+static void half_open_entries_need_no_neighbour(void **state)
+{
+	struct test *t = test_begin();
+
+	(void)state;
+	t->no_neighbours = true;
+	test_start(t);
+	inject(t, "S seq 0 win 1000 mss 1460");
+	expect(t, "S. seq 0 ack 1 mss 1460");
+	expect_after(t, 1000, "S. seq 0 ack 1 mss 1460");
+	expect_after(t, 2000, "S. seq 0 ack 1 mss 1460");
+	assert_int_equal(usage(t).destinations, 0);
+	test_finish(t);
+}
+
 /* RFC 9293 section 3.10.7.2: a SYN with FIN, or with RST, is no way to open. */
 static void nonsense_flags_on_a_listener(void **state)
 {
@@ -696,6 +764,9 @@ static const struct CMUnitTest tests[] = {
 	TEST(cookie_remembers_the_mss),
 	TEST(cookie_keeps_timestamps_and_scale),
 	TEST(flood_leaves_established_connections_alone),
+	TEST(flood_takes_no_room_from_others),
+	TEST(handshake_that_finds_no_block_is_refused),
+	TEST(half_open_entries_need_no_neighbour),
 	TEST(nonsense_flags_on_a_listener),
 	TEST(syn_with_data_is_accepted_without_it),
 };
