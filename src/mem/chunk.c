@@ -49,7 +49,7 @@ static uint32_t take_from(struct chunk_pool *chunks, unsigned class)
 	chunk->seq = 0;
 	chunk->start = 0;
 	chunk->bytes = 0;
-	chunk->note = 0;
+	chunk->mark = 0;
 	chunks->bytes_live += chunk_class_bytes[class];
 	return class << CHUNK_INDEX_BITS | index;
 }
@@ -84,4 +84,38 @@ void chunk_give_chain(struct chunk_pool *chunks, uint32_t first)
 		chunk_give(chunks, first);
 		first = next;
 	}
+}
+
+void chunk_marks_clear(struct chunk_pool *chunks)
+{
+	for (unsigned class = 0; class < CHUNK_CLASSES; class ++) {
+		struct pool *pool = &chunks->classes[class];
+
+		for (uint32_t index = 0; index < pool->fresh; index++)
+			((struct chunk *)pool_at(pool, index))->mark = 0;
+	}
+}
+
+void chunk_mark_chain(struct chunk_pool *chunks, uint32_t first)
+{
+	for (uint32_t id = first; id != CHUNK_NONE; id = chunk_at(chunks, id)->next)
+		chunk_at(chunks, id)->mark = 1;
+}
+
+static bool is_marked(void *context, const void *object)
+{
+	(void)context;
+	return ((const struct chunk *)object)->mark;
+}
+
+void chunk_pool_rebuild(struct chunk_pool *chunks)
+{
+	chunks->bytes_live = 0;
+	for (unsigned class = 0; class < CHUNK_CLASSES; class ++) {
+		struct pool *pool = &chunks->classes[class];
+
+		pool_rebuild(pool, pool->fresh, is_marked, NULL);
+		chunks->bytes_live += (uint64_t)pool_live(pool) * chunk_class_bytes[class];
+	}
+	chunk_marks_clear(chunks);
 }

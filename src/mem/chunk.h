@@ -16,7 +16,7 @@ struct chunk {
 	uint32_t seq;   /* owner's: sequence number of the first valid byte */
 	uint16_t start; /* first valid byte in data */
 	uint16_t bytes; /* valid bytes */
-	uint32_t note;  /* owner's */
+	uint32_t mark;  /* 0, but for chunks that a rebuild has found in use */
 	uint8_t data[];
 };
 
@@ -70,5 +70,11 @@ uint32_t chunk_take(struct chunk_pool *chunks, uint32_t bytes);
 void chunk_give(struct chunk_pool *chunks, uint32_t id);
 /* Gives a whole chain back; CHUNK_NONE is an empty chain. */
 void chunk_give_chain(struct chunk_pool *chunks, uint32_t first);
+
+/* A rebuild of the free stacks, in three steps: forget all marks, mark each chain that somebody owns, take
+ * all chunks without a mark for free. It reads only what stands in the chunks, and each class's `fresh`. */
+void chunk_marks_clear(struct chunk_pool *chunks);
+void chunk_mark_chain(struct chunk_pool *chunks, uint32_t first);
+void chunk_pool_rebuild(struct chunk_pool *chunks);
 
 #endif

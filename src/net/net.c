@@ -30,7 +30,7 @@ static struct reply *reply_add(struct net *net, uint32_t bytes)
 		net->counters->drops[DROP_REPLY_QUEUE_FULL]++;
 		return NULL;
 	}
-	reply = &net->replies[(net->reply_first + net->reply_count++) % REPLIES];
+	reply = net_reply_at(net, net->reply_count++);
 	reply->chunk = CHUNK_NONE;
 	reply->bytes = bytes;
 	return reply;
@@ -66,7 +66,7 @@ uint32_t net_replies_take(struct net *net, struct packet *packets, uint32_t max)
 	uint32_t count = 0;
 
 	for (; count < max && net->reply_count; count++) {
-		struct reply *reply = &net->replies[net->reply_first];
+		struct reply *reply = net_reply_at(net, 0);
 		const uint8_t *from = reply->data;
 
 		if (reply->chunk != CHUNK_NONE)

@@ -34,8 +34,7 @@ struct net {
 	uint32_t reply_first, reply_count;
 	uint32_t now_tick;
 	uint32_t rate_tick, rate_tokens;
-	uint32_t probe_tick; /* neighbours are looked at again */
-	uint16_t ip_id;
+	uint32_t probe_tick; /* while some are INCOMPLETE: when net_tick looks at them again */
 	/* Called when a neighbour's link address became known, or it stays silent. */
 	void (*resolved)(void *context, uint32_t waiting, bool reachable);
 	void *context;
@@ -48,6 +47,11 @@ void net_init(struct net *net, void *memory, uint32_t destination_capacity, cons
 uint8_t *net_reply(struct net *net, uint32_t bytes);
 /* A token for a reply that an attacker could make us send: false, not counted, when the rate is used up. */
 bool net_reply_allowed(struct net *net);
+/* The i-th of those that wait. */
+PURE_INLINE struct reply *net_reply_at(const struct net *net, uint32_t i)
+{
+	return &net->replies[(net->reply_first + i) % REPLIES];
+}
 /* Moves waiting replies into frames; returns how many. */
 uint32_t net_replies_take(struct net *net, struct packet *packets, uint32_t max);
 

@@ -11,7 +11,6 @@ struct stack {
 	uint64_t arena_bytes;
 	uint64_t block_bytes, table_bytes, wheel_bytes, chunk_bytes, compact_bytes;
 	uint32_t stop_next;
-	bool rx_since_tx;
 };
 
 PURE_INLINE void stack_set_time(struct stack *stack, uint64_t now_us)

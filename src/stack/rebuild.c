@@ -1,4 +1,6 @@
-/* rebuild.c - table, wheel and free lists from blocks and compact entries alone (design idea 8). */
+/* rebuild.c - table, wheel and free lists from blocks, what is attached to them, and compact entries alone
+ * (design idea 8).
+ * In: those, each pool's `fresh`, the lists by age.  Out: the same stack. */
 #include "stack/internal.h"
 
 static bool block_live(void *context, const void *object)
@@ -19,6 +21,35 @@ static bool time_wait_live(void *context, const void *object)
 {
 	(void)context;
 	return ((const struct time_wait *)object)->in_use;
+}
+
+/* An extension names its block, and is in use where the block names it. */
+static bool extension_live(void *context, const void *object)
+{
+	const struct core *core = context;
+	const struct tcp_extension *extension = object;
+	uint32_t index =
+		(uint32_t)(extension - (const struct tcp_extension *)(void *)core->extensions.objects);
+
+	return extension->owner < core->blocks.fresh && tcb_at(core, extension->owner)->state != TCB_FREE &&
+	       tcb_at(core, extension->owner)->extension == index;
+}
+
+static void chunks(struct core *core)
+{
+	chunk_marks_clear(&core->chunks);
+	for (uint32_t i = 0; i < core->blocks.fresh; i++) {
+		const struct tcb *tcb = tcb_at(core, i);
+
+		if (tcb->state == TCB_FREE)
+			continue;
+		chunk_mark_chain(&core->chunks, tcb->snd_head);
+		chunk_mark_chain(&core->chunks, tcb->rcv_head);
+		chunk_mark_chain(&core->chunks, tcb->ooo_head);
+	}
+	for (uint32_t i = 0; i < core->net.reply_count; i++)
+		chunk_mark_chain(&core->chunks, net_reply_at(&core->net, i)->chunk);
+	chunk_pool_rebuild(&core->chunks);
 }
 
 static void insert(struct core *core, const struct tuple4 *tuple, uint32_t ref)
@@ -67,6 +98,8 @@ void stack_rebuild(struct stack *stack, uint64_t now_us)
 	pool_rebuild(&core->blocks, core->blocks.fresh, block_live, NULL);
 	pool_rebuild(&core->half_opens, core->half_opens.fresh, half_open_live, NULL);
 	pool_rebuild(&core->time_waits, core->time_waits.fresh, time_wait_live, NULL);
+	pool_rebuild(&core->extensions, core->extensions.fresh, extension_live, core);
+	chunks(core);
 	blocks(core);
 	compact(core);
 }

@@ -121,7 +121,8 @@ void stack_usage(const struct stack *stack, struct stack_usage *usage);
  * 8). */
 void stack_rebuild(struct stack *stack, uint64_t now_us);
 /* Walks everything and checks every invariant: pools balance, each connection is found by the table and has
- * its timer filed, queues agree with their counts. Aborts by CHECK when one does not hold. For tests. */
+ * its timers filed, queues and lists agree with their counts, destinations with their holders. Aborts by
+ * CHECK when one does not hold. For tests. */
 void stack_verify(const struct stack *stack);
 
 #endif

@@ -255,6 +255,24 @@ static void neighbour_that_moves(void **state)
 	test_finish(t);
 }
 
+/* Its block stands on the neighbour's list for a while yet: it is no connection any longer. */
+static void ended_while_waiting_for_a_neighbour(void **state)
+{
+	struct test *t = begin_lonely();
+
+	(void)state;
+	app_connect(t, 5000);
+	expect_arp_request(t, PEER_IP);
+	assert_int_equal(usage(t).connections, 1);
+	app_abort(t, 0);
+	expect_event(t, "close aborted");
+	assert_int_equal(usage(t).connections, 0);
+	pass_ms(t, 10000);
+	discard_out(t);
+	assert_int_equal(usage(t).connections, 0);
+	test_finish(t);
+}
+
 static void inject_arp(struct test *t, uint16_t operation, uint32_t ip)
 {
 	uint8_t frame[FRAME_ROOM], mac[6];
@@ -427,6 +445,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(data_for_a_silent_neighbour_goes_when_it_speaks),
 	TEST(simultaneous_open_with_a_silent_neighbour),
 	TEST(neighbour_that_moves),
+	TEST(ended_while_waiting_for_a_neighbour),
 	TEST(confirming_others_does_not_put_a_silent_neighbour_off),
 	TEST(questions_that_nobody_waits_for_give_way),
 	TEST(ping_is_answered_with_its_data),
