@@ -94,7 +94,7 @@ static enum drop_reason syn_sent_input(struct core *core, struct tcb *tcb, const
 	tcb->rcv_adv = tcb->rcv_nxt + MIN_OF(tcp_receive_room(core, tcb), 65535u);
 	tcb->cwnd = MIN_OF(core->settings.initial_window_segments * tcb->mss,
 			   MAX_OF(2u * tcb->mss, 1460u * core->settings.initial_window_segments));
-	tcb->snd_wnd = segment->window;
+	tcb->snd_wnd = tcb->max_snd_wnd = segment->window;
 	tcb->snd_wl1 = segment->seq;
 	tcb->last_rx_tick = core->now_tick;
 	if (!ack) {
@@ -194,11 +194,14 @@ static void new_ack(struct core *core, struct tcb *tcb, const struct tcp_segment
 	tcb->keep_probes = 0;
 	tcb->duplicate_acks = 0;
 	tcb->unacked_tick = core->now_tick;
+	tcb->pending &= (uint16_t)~TCB_RTX;
 	net_confirm(&core->net, tcb->destination);
 	if (tcb->pending & TCB_RECOVERY)
 		ack_in_recovery(core, tcb, acked);
 	else
 		congestion_of(core, tcb)->acked(tcb, acked);
+	if (seq_gt(tcb->snd_una, tcb->recover))
+		tcb->recover = tcb->snd_una - 1; /* must not fall behind by half of all numbers */
 	tcb->timers &= (uint8_t) ~(TCB_TIMER_RTX | TCB_TIMER_PERSIST);
 	if (fin)
 		fin_acked(core, tcb);
@@ -235,7 +238,7 @@ static void update_window(struct core *core, struct tcb *tcb, const struct tcp_s
 		return;
 	if (window == 0 && tcb->snd_wnd != 0)
 		core->counters.tcp_zero_window_in++;
-	if (window && tcb->timers & TCB_TIMER_PERSIST) {
+	if (window > tcb->snd_wnd && tcb->timers & TCB_TIMER_PERSIST) {
 		tcb->timers &= (uint8_t) ~(TCB_TIMER_PERSIST | TCB_TIMER_RTX);
 		tcb->backoff = 0;
 	}
@@ -264,8 +267,10 @@ static bool ack_input(struct core *core, struct tcb *tcb, const struct tcp_segme
 	} else if (segment->ack == tcb->snd_una) {
 		bool outstanding = tcb->snd_nxt != tcb->snd_una;
 
-		if (tcb->timers & TCB_TIMER_PERSIST)
-			tcb->unacked_tick = core->now_tick; /* it answers: RFC 9293 section 3.8.6.1 */
+		/* It answers, and that is enough (RFC 9293 section 3.8.6.1) but for who has set a time-out.
+		 */
+		if ((tcb->timers & TCB_TIMER_PERSIST || window == 0) && !tcb->user_timeout_ms)
+			tcb->unacked_tick = core->now_tick;
 		update_window(core, tcb, segment);
 		if (outstanding && same_window && tcp_segment_length(segment) == 0)
 			duplicate_ack(core, tcb);
@@ -389,9 +394,7 @@ void tcp_taken(struct core *core, struct tcb *tcb, const struct tcp_result *resu
 		conn_ready(core, index);
 		return;
 	}
-	if (taken >= tcb->mss)
-		tcb->full_segments++;
-	if (tcb->full_segments >= 2) {
+	if (tcb->rcv_nxt - tcb->last_ack_sent >= 2u * tcb->mss) { /* RFC 5681 section 4.2 */
 		tcb->pending |= TCB_ACK_NOW;
 		conn_ready(core, index);
 	} else if (taken && !(tcb->timers & TCB_TIMER_DELACK)) {
@@ -435,10 +438,10 @@ static enum drop_reason reset_input(struct core *core, struct tcb *tcb, const st
 	return DROP_NONE;
 }
 
-/* RFC 7323 section 5.3. */
+/* RFC 7323 section 5.3, R1. A SYN is challenged whatever it carries (RFC 5961 section 4.2). */
 static enum drop_reason timestamp_input(struct core *core, struct tcb *tcb, const struct tcp_segment *segment)
 {
-	if (!(tcb->options & TCB_TIMESTAMPS) || segment->flags & TCP_RST)
+	if (!(tcb->options & TCB_TIMESTAMPS) || segment->flags & (TCP_RST | TCP_SYN))
 		return DROP_NONE;
 	if (!(segment->options & TCP_OPT_TIMESTAMPS))
 		return DROP_TCP_TIMESTAMP_MISSING;
@@ -447,9 +450,17 @@ static enum drop_reason timestamp_input(struct core *core, struct tcb *tcb, cons
 		acknowledge_at_once(core, tcb);
 		return DROP_TCP_OLD_DUPLICATE;
 	}
-	if (seq_leq(segment->seq, tcb->last_ack_sent) && seq_geq(segment->ts_val, tcb->ts_recent))
-		tcb->ts_recent = segment->ts_val;
 	return DROP_NONE;
+}
+
+/* Only a segment whose numbers are both good shows that the peer lives, and what time it has (R3). One that
+ * is older than the last has passed R1 after a silence so long that the last counts no more (section 5.5). */
+static void heard(struct core *core, struct tcb *tcb, const struct tcp_segment *segment)
+{
+	if (tcb->options & TCB_TIMESTAMPS && seq_leq(segment->seq, tcb->last_ack_sent))
+		tcb->ts_recent = segment->ts_val;
+	tcb->last_rx_tick = core->now_tick;
+	tcb->keep_probes = 0;
 }
 
 static enum drop_reason syn_received_ack(struct core *core, struct tcb *tcb,
@@ -476,9 +487,8 @@ static enum drop_reason syn_received_ack(struct core *core, struct tcb *tcb,
 static void ack_out_of_window(struct core *core, struct tcb *tcb, const struct tcp_segment *segment,
 			      struct tcp_result *result)
 {
-	tcb->last_rx_tick = core->now_tick;
-	tcb->keep_probes = 0;
-	ack_input(core, tcb, segment, result);
+	if (ack_input(core, tcb, segment, result))
+		heard(core, tcb, segment);
 }
 
 enum drop_reason tcp_input(struct core *core, struct tcb *tcb, const struct tcp_segment *segment,
@@ -513,8 +523,6 @@ enum drop_reason tcp_input(struct core *core, struct tcb *tcb, const struct tcp_
 	}
 	if (!(segment->flags & TCP_ACK))
 		return DROP_TCP_NO_ACK;
-	tcb->last_rx_tick = core->now_tick;
-	tcb->keep_probes = 0;
 	if (tcb->state == TCP_SYN_RECEIVED) {
 		reason = syn_received_ack(core, tcb, segment, result);
 		if (reason)
@@ -522,6 +530,7 @@ enum drop_reason tcp_input(struct core *core, struct tcb *tcb, const struct tcp_
 	}
 	if (!ack_input(core, tcb, segment, result))
 		return DROP_TCP_ACK_INVALID;
+	heard(core, tcb, segment);
 	return text_input(core, tcb, segment, result);
 }
 

@@ -30,7 +30,6 @@ static void acknowledged(struct core *core, struct tcb *tcb)
 {
 	(void)core;
 	tcb->last_ack_sent = tcb->rcv_nxt;
-	tcb->full_segments = 0;
 	tcb->timers &= (uint8_t)~TCB_TIMER_DELACK;
 	tcb->pending &= (uint16_t)~TCB_ACK_NOW;
 }
@@ -110,7 +109,8 @@ static void emit_syn(struct core *core, struct tcb *tcb, struct packet *packet)
 		core->counters.tcp_syn_retransmits++;
 	}
 	tcb->snd_nxt = tcb->snd_una + 1;
-	tcp_arm_rtx(core, tcb);
+	if (!(tcb->timers & TCB_TIMER_RTX))
+		tcp_arm_rtx(core, tcb);
 }
 
 /* Sends what stands at snd_nxt: payload, FIN or both. */
@@ -202,10 +202,10 @@ static bool synchronised(const struct tcb *tcb)
 
 static void emit_again(struct core *core, struct tcb *tcb, struct packet *packet)
 {
-	uint32_t bytes = MIN_OF(tcb->snd_bytes, (uint32_t)tcb->mss);
+	uint32_t sent = MIN_OF(tcb->snd_bytes, tcb->snd_nxt - tcb->snd_una);
+	uint32_t bytes = MIN_OF(sent, (uint32_t)tcb->mss);
 	bool fin = bytes == tcb->snd_bytes && tcb->pending & TCB_FIN_SENT;
 
-	bytes = MIN_OF(bytes, MAX_OF(tcb->snd_nxt - tcb->snd_una, 1u));
 	tcb->pending &= (uint16_t)~TCB_RTX;
 	if (bytes || fin)
 		emit_data(core, tcb, packet, tcb->snd_una, bytes, fin);
@@ -239,12 +239,16 @@ static bool is_probing(const struct tcb *tcb)
 	return tcb->timers & TCB_TIMER_PERSIST && tcb->recover == tcb->snd_una + 1;
 }
 
+/* SND.NXT as the peer knows it. */
+static uint32_t next_number(const struct tcb *tcb)
+{
+	return is_probing(tcb) ? tcb->snd_nxt : tcb_snd_max(tcb);
+}
+
 static void emit_ack(struct core *core, struct tcb *tcb, struct packet *packet)
 {
-	struct tcp_segment segment = {.seq = tcb->snd_nxt, .flags = TCP_ACK};
+	struct tcp_segment segment = {.seq = next_number(tcb), .flags = TCP_ACK};
 
-	if (tcb->options & TCB_BACKED)
-		segment.seq = is_probing(tcb) ? tcb->snd_nxt : tcb_snd_max(tcb);
 	emit(core, tcb, packet, &segment, 0);
 	if (tcb->acks_owed)
 		tcb->acks_owed--;
@@ -345,7 +349,7 @@ void tcp_window_update(struct core *core, struct tcb *tcb)
 /* What a block about to be freed still has to say goes out as a reply. */
 static void last_reply(struct core *core, const struct tcb *tcb, uint8_t flags)
 {
-	struct tcp_segment segment = {.seq = tcb_snd_max(tcb), .ack = tcb->rcv_nxt, .flags = flags};
+	struct tcp_segment segment = {.seq = next_number(tcb), .ack = tcb->rcv_nxt, .flags = flags};
 
 	if (tcb->state == TCP_SYN_SENT || !net_resolve(&core->net, tcb->destination))
 		return;

@@ -82,8 +82,8 @@ struct tcb {
 	uint16_t options, pending;
 	uint8_t wscales; /* ours to apply on send windows << 4 | theirs */
 	uint8_t duplicate_acks;
-	uint8_t acks_owed;     /* acknowledgements that must not be merged */
-	uint8_t full_segments; /* received since the last acknowledgement */
+	uint8_t acks_owed; /* acknowledgements that must not be merged */
+	uint8_t reserve;
 	/* line 1 */
 	uint32_t snd_head;  /* chunks from snd_una on */
 	uint32_t snd_bytes; /* queued, from snd_una on, FIN and SYN not counted */

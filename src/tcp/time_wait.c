@@ -80,7 +80,7 @@ void time_wait_enter(struct core *core, const struct tcb *tcb)
 /* RFC 6191 section 2: a larger timestamp, or a larger sequence number, is a new incarnation. */
 static bool is_new_incarnation(const struct time_wait *entry, const struct tcp_segment *segment)
 {
-	if ((segment->flags & (TCP_SYN | TCP_ACK | TCP_RST)) != TCP_SYN)
+	if ((segment->flags & (TCP_SYN | TCP_ACK | TCP_RST | TCP_FIN)) != TCP_SYN)
 		return false;
 	if (entry->timestamps && segment->options & TCP_OPT_TIMESTAMPS && segment->ts_val != entry->ts_recent)
 		return seq_gt(segment->ts_val, entry->ts_recent);
@@ -119,7 +119,8 @@ bool tcp_time_wait_input(struct core *core, const uint8_t *frame, uint32_t index
 	if (segment->flags & TCP_RST) {
 		return false; /* RFC 1337 */
 	}
-	if (is_new_incarnation(entry, segment)) {
+	if (core->listeners[entry->tuple.local_port] && !core->stopping &&
+	    is_new_incarnation(entry, segment)) {
 		core->counters.tcp_time_wait_reused++;
 		core->reused = true;
 		core->reused_seq = entry->snd_nxt;

@@ -302,9 +302,42 @@ static void timestamps_after_a_very_long_silence(void **state)
 
 	(void)state;
 	pass_ms(t, 25ULL * 24 * 3600 * 1000);
-	inject(t, "P. seq 1 ack 1 len 10");
-	expect_event(t, "data 10");
-	expect_after(t, 40, ". seq 1 ack 11");
+	still_works(t, 1);
+	still_works(t, 11); /* the old one is forgotten */
+	test_finish(t);
+}
+
+/* Section 5.3 (R2, R3): what is not in the window, or acknowledges what was never sent, sets no timestamp.
+ * Else one segment from somebody who sees nothing would have all of the peer's dropped. */
+static void timestamps_of_refused_segments_teach_nothing(void **state)
+{
+	struct test *t = begin_timestamps();
+
+	(void)state;
+	inject(t, ". seq -5000 ack 1 ts 1000000");
+	t->peer->snd_nxt = 1;
+	expect(t, ". seq 1 ack 1");
+	expect_drop(t, TCP_OUT_OF_WINDOW);
+	still_works(t, 1);
+	inject(t, ". seq 11 ack 5000 ts 1000000");
+	expect(t, ". seq 1 ack 11");
+	expect_drop(t, TCP_ACK_INVALID);
+	still_works(t, 11);
+	test_finish(t);
+}
+
+/* A peer that has lost its state and starts anew without the option must learn that we have not (RFC 5961
+ * section 4, RFC 9293 section 3.5.1). */
+static void syn_without_timestamps_is_challenged(void **state)
+{
+	struct test *t = begin_timestamps();
+
+	(void)state;
+	inject(t, "S seq 5000 win 1000 mss 1460 nots");
+	t->peer->snd_nxt = 1;
+	expect(t, ". seq 1 ack 1");
+	expect_drop(t, TCP_SYN_IN_CONNECTION);
+	still_works(t, 1);
 	test_finish(t);
 }
 
@@ -795,6 +828,8 @@ static const struct CMUnitTest tests[] = {
 	TEST(missing_timestamp),
 	TEST(echoed_timestamps),
 	TEST(timestamps_after_a_very_long_silence),
+	TEST(timestamps_of_refused_segments_teach_nothing),
+	TEST(syn_without_timestamps_is_challenged),
 	TEST(broken_headers),
 	TEST(truncated_frames),
 	TEST(truncated_tcp_header),

@@ -345,6 +345,32 @@ static void fin_waits_for_the_window(void **state)
 	test_finish(t);
 }
 
+/* A FIN is not taken while the window is closed. As long as the peer says so it is alive (RFC 9293
+ * section 3.8.6.1). */
+static void fin_before_a_closed_window_waits_for_ever(void **state)
+{
+	struct test *t = begin_open();
+	struct tcp_segment segment;
+
+	(void)state;
+	inject(t, ". seq 1 ack 1 win 0");
+	app_shutdown(t, 0);
+	for (unsigned i = 0; i < 40; i++) {
+		for (unsigned waited = 0; t->out_count == 0 && waited < 1300; waited++)
+			pass_ms(t, 100);
+		next_segment(t, &segment);
+		assert_int_equal(segment.flags, TCP_FIN | TCP_ACK);
+		discard_out(t);
+		inject(t, ". seq 1 ack 1 win 0");
+		discard_out(t);
+	}
+	expect_no_event(t);
+	inject(t, ". seq 1 ack 2 win 1000");
+	pass_ms(t, 100000);
+	expect_nothing(t);
+	test_finish(t);
+}
+
 static void lost_fin_with_data_is_sent_again(void **state)
 {
 	struct test *t = begin_open();
@@ -728,6 +754,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(half_close_still_receives),
 	TEST(close_sends_what_was_accepted_first),
 	TEST(fin_waits_for_the_window),
+	TEST(fin_before_a_closed_window_waits_for_ever),
 	TEST(lost_fin_with_data_is_sent_again),
 	TEST(data_after_close_is_reset),
 	TEST(close_with_unread_data_is_reset),

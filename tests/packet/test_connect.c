@@ -56,6 +56,7 @@ static void connect_agrees_on_options(void **state)
 	(void)state;
 	t->peer->offer_timestamps = true;
 	t->peer->wscale = 3;
+	t->peer->window = 80;
 	open_client(t);
 	assert_true(t->peer->timestamps);
 	inject(t, ". seq 1 ack 1 win 10");
@@ -303,6 +304,41 @@ static void send_before_open_waits(void **state)
 	test_finish(t);
 }
 
+/* The window of the SYN-ACK is the first that counts. */
+static void nagle_from_the_first_segment_on(void **state)
+{
+	struct test *t = test_begin();
+
+	(void)state;
+	t->active = true;
+	test_start(t);
+	open_client(t);
+	app_send(t, 0, 10);
+	expect(t, "P. seq 1 ack 1 len 10");
+	app_send(t, 0, 10);
+	expect_nothing(t);
+	inject(t, ". seq 1 ack 11");
+	expect(t, "P. seq 11 ack 1 len 10");
+	test_finish(t);
+}
+
+static void user_timeout_of_a_connect(void **state)
+{
+	struct test *t = test_begin();
+
+	(void)state;
+	t->active = true;
+	t->services[1].user_timeout_ms = 5000;
+	test_start(t);
+	app_connect(t, 5000);
+	pass_ms(t, 4990);
+	expect_no_event(t);
+	pass_ms(t, 100);
+	expect_event(t, "close timeout");
+	discard_out(t);
+	test_finish(t);
+}
+
 static void close_before_open(void **state)
 {
 	struct test *t = begin();
@@ -444,6 +480,8 @@ static const struct CMUnitTest tests[] = {
 	TEST(data_with_the_syn_ack_is_not_lost),
 	TEST(repeated_syn_ack_is_acknowledged_again),
 	TEST(send_before_open_waits),
+	TEST(nagle_from_the_first_segment_on),
+	TEST(user_timeout_of_a_connect),
 	TEST(close_before_open),
 	TEST(abort_before_open),
 	TEST(addresses_and_ports_that_make_no_sense),

@@ -2,6 +2,10 @@
  * (RFC 6298, RFC 5681, RFC 6582, RFC 9293 section 3.8). */
 #include "harness.h"
 
+#include "tcp/tcb.h"
+#include "wire/icmp.h"
+#include "wire/ipv4.h"
+
 #define SEGMENT 1460u
 
 /* A handshake that took so long, so that the round-trip time is known. */
@@ -283,6 +287,94 @@ static void partial_acknowledgement(void **state)
 	test_finish(t);
 }
 
+/* Two gigabytes after the last loss, half of all numbers lie between that and the next. */
+static void a_loss_long_after_the_last_one(void **state)
+{
+	struct test *t = begin_sent(10);
+	struct tcb *tcb = (struct tcb *)app_conn(t, 0);
+
+	(void)state;
+	tcb->recover -= 0x7fffffff - 3 * SEGMENT; /* as if so much had been sent since */
+	for (unsigned i = 1; i <= 5; i++) {
+		inject(t, ". seq 1 ack %u", 1 + i * SEGMENT);
+		discard_out(t);
+	}
+	mark(t);
+	for (unsigned i = 0; i < 3; i++) {
+		inject(t, ". seq 1 ack %u", 1 + 5 * SEGMENT);
+		discard_out(t);
+	}
+	assert_int_equal(counted(t, tcp_fast_retransmits), 1);
+	test_finish(t);
+}
+
+/* Loss and its repair in one burst: what comes after goes once. */
+static void acknowledgement_takes_a_retransmission_back(void **state)
+{
+	struct test *t = begin_open();
+	struct burst burst = {.count = 0};
+
+	(void)state;
+	app_send(t, 0, 10 * SEGMENT);
+	assert_int_equal(discard_out(t), 10);
+	duplicate_acks(t, 2);
+	burst_add(t, &burst, ". seq 1 ack 1");
+	burst_add(t, &burst, ". seq 1 ack %u", 1 + 10 * SEGMENT);
+	inject_burst(t, &burst);
+	expect_nothing(t);
+	app_send(t, 0, 100);
+	expect(t, "P. seq %u ack 1 len 100", 1 + 10 * SEGMENT);
+	expect_nothing(t);
+	test_finish(t);
+}
+
+/* As many frames as the port has room for. */
+static void send_some(struct test *t, uint32_t max)
+{
+	uint8_t frames[4][FRAME_ROOM];
+	struct packet packets[4];
+
+	for (uint32_t i = 0; i < max; i++)
+		packets[i] = (struct packet){.data = frames[i], .room = FRAME_ROOM};
+	assert_int_equal(stack_tx(t->stack, t->now_us, packets, max), max);
+}
+
+/* What is sent again ends in the middle of what is left: the FIN stands behind all of it. */
+static void fin_is_never_sent_before_the_last_byte(void **state)
+{
+	struct test *t = begin_open();
+	uint8_t frame[FRAME_ROOM];
+	struct packet packet = {.data = frame};
+	uint8_t quote[IPV4_HEADER_BYTES + 8] = {0};
+	const struct ipv4_header ip = {
+		.source = STACK_IP,
+		.destination = t->peer->ip,
+		.flags = IPV4_DF,
+		.ttl = 60,
+		.protocol = IP_PROTOCOL_TCP,
+		.total_bytes = 1500,
+	};
+
+	(void)state;
+	app_send(t, 0, 1400);
+	app_shutdown(t, 0);
+	assert_int_equal(discard_out(t), 2);
+	duplicate_acks(t, 3); /* in recovery ... */
+	discard_out(t);
+	ipv4_emit(quote, &ip); /* ... the path turns out to be narrow, and the port has room for one frame */
+	put16(quote + 20, t->peer->stack_port);
+	put16(quote + 22, t->peer->port);
+	put32(quote + 24, t->peer->irs + 1);
+	packet.bytes = build_icmp(t, frame, ICMP_UNREACHABLE, ICMP_CODE_FRAGMENTATION_NEEDED, 1000, quote,
+				  sizeof(quote));
+	stack_rx(t->stack, t->now_us, &packet, 1);
+	send_some(t, 1); /* 960 bytes */
+	inject(t, ". seq 1 ack 501");
+	expect(t, ". seq 501 ack 1 len 460");
+	expect(t, "F. seq 961 ack 1 len 440");
+	test_finish(t);
+}
+
 /* One loss halves the window once, however many duplicates come. */
 static void one_recovery_for_one_loss(void **state)
 {
@@ -511,6 +603,45 @@ static void probes_that_cross(void **state)
 	test_finish(t);
 }
 
+/* Its segments repeat the small window: that is no news. */
+static void talking_peer_does_not_put_the_probe_off(void **state)
+{
+	struct test *t = begin_open();
+	struct tcp_segment segment;
+	uint32_t sent = 0;
+
+	(void)state;
+	t->app.quiet = true;
+	inject(t, ". seq 1 ack 1 win 5000");
+	inject(t, ". seq 1 ack 1 win 500");
+	app_send(t, 0, 4000);
+	for (unsigned i = 0; i < 20; i++) {
+		inject(t, "P. seq %u ack 1 win 500 len 10", 1 + 10 * i);
+		pass_ms(t, 100);
+		while (t->out_count) {
+			next_segment(t, &segment);
+			sent = MAX_OF(sent, segment.payload_bytes);
+		}
+	}
+	assert_int_equal(sent, 500);
+	test_finish(t);
+}
+
+/* What a probe carried the peer has not taken: a reset from there would not be believed (RFC 5961). */
+static void abort_while_probing_is_believed(void **state)
+{
+	struct test *t = begin_open();
+
+	(void)state;
+	inject(t, ". seq 1 ack 1 win 0");
+	app_send(t, 0, 100);
+	expect_after(t, 200, ". seq 1 ack 1 len 1");
+	app_abort(t, 0);
+	expect(t, "R. seq 1 ack 1");
+	expect_event(t, "close aborted");
+	test_finish(t);
+}
+
 static void closed_window_is_probed_with_backoff(void **state)
 {
 	struct test *t = begin_open();
@@ -655,6 +786,27 @@ static void user_timeout_of_a_closed_window(void **state)
 	test_finish(t);
 }
 
+/* Answers to probes are no progress: who set a time-out wants it to hold (RFC 5482). */
+static void user_timeout_of_a_window_that_stays_closed(void **state)
+{
+	struct test *t = begin_open();
+
+	(void)state;
+	c10m_set_user_timeout(app_conn(t, 0), 5000);
+	inject(t, ". seq 1 ack 1 win 0");
+	app_send(t, 0, 200);
+	for (unsigned i = 0; i < 48; i++) {
+		pass_ms(t, 100);
+		if (discard_out(t))
+			inject(t, ". seq 1 ack 1 win 0");
+	}
+	expect_no_event(t);
+	pass_ms(t, 300);
+	discard_out(t);
+	expect_event(t, "close timeout");
+	test_finish(t);
+}
+
 /* RFC 9293 section 3.8.3: R2 is at least 100 seconds. */
 static void silence_ends_the_connection_after_100_seconds(void **state)
 {
@@ -702,6 +854,9 @@ static const struct CMUnitTest tests[] = {
 	TEST(third_duplicate_ack_retransmits),
 	TEST(what_is_no_duplicate_ack),
 	TEST(partial_acknowledgement),
+	TEST(a_loss_long_after_the_last_one),
+	TEST(acknowledgement_takes_a_retransmission_back),
+	TEST(fin_is_never_sent_before_the_last_byte),
 	TEST(one_recovery_for_one_loss),
 	TEST(small_windows_recover_by_limited_transmit),
 	TEST(window_is_halved_after_a_loss),
@@ -714,6 +869,8 @@ static const struct CMUnitTest tests[] = {
 	TEST(small_window_is_used_in_the_end),
 	TEST(acknowledgement_from_the_edge_counts),
 	TEST(probes_that_cross),
+	TEST(talking_peer_does_not_put_the_probe_off),
+	TEST(abort_while_probing_is_believed),
 	TEST(closed_window_is_probed_with_backoff),
 	TEST(probe_that_is_taken),
 	TEST(answered_probes_go_on_for_ever),
@@ -722,6 +879,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(user_timeout_ends_the_connection),
 	TEST(user_timeout_counts_from_the_last_progress),
 	TEST(user_timeout_of_a_closed_window),
+	TEST(user_timeout_of_a_window_that_stays_closed),
 	TEST(silence_ends_the_connection_after_100_seconds),
 	TEST(idle_connection_lives_for_ever),
 };

@@ -122,6 +122,25 @@ static void older_syn_in_time_wait_is_acknowledged(void **state)
 	test_finish(t);
 }
 
+/* A SYN that nobody takes leaves the entry alone. */
+static void refused_syn_does_not_end_time_wait(void **state)
+{
+	struct test *t = begin_time_wait(false);
+	struct stack_message message = {.kind = STACK_UNLISTEN, .value = 0};
+
+	(void)state;
+	inject(t, "SF seq 5000 win 1000 mss 1460");
+	discard_out(t);
+	expect_drop(t, TCP_TIME_WAIT);
+	assert_int_equal(usage(t).time_wait, 1);
+	assert_int_equal(stack_control(t->stack, t->now_us, &message), 0);
+	inject(t, "S seq 5000 win 1000 mss 1460");
+	discard_out(t);
+	expect_drop(t, TCP_TIME_WAIT);
+	assert_int_equal(usage(t).time_wait, 1);
+	test_finish(t);
+}
+
 /* The new incarnation's numbers lie above all of the old one's (RFC 6191 section 2, RFC 6528). */
 static void new_incarnation_has_higher_numbers(void **state)
 {
@@ -172,6 +191,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(newer_syn_reuses_time_wait),
 	TEST(newer_timestamp_reuses_time_wait),
 	TEST(older_syn_in_time_wait_is_acknowledged),
+	TEST(refused_syn_does_not_end_time_wait),
 	TEST(new_incarnation_has_higher_numbers),
 	TEST(connect_does_not_take_a_port_in_time_wait),
 };
