@@ -7,7 +7,11 @@
 
 #include "tcp/congestion.h"
 
-#define KEEPALIVE_MAX TICKS_MAX_AHEAD
+#define ENTRIES_MAX      (1u << 26)
+#define DESTINATIONS_MAX 65534u /* an index has 16 bits, and 0 is none */
+#define STATE_BYTES_MAX  (1u << 20)
+#define RTO_MS_MAX       60000u /* RFC 6298 section 2.5 lets it end there */
+#define STOP_SLICE       4096u
 
 static uint32_t or_default(uint32_t value, uint32_t fallback)
 {
@@ -41,20 +45,43 @@ static void fill_defaults(struct stack_config *config)
 	config->fin_wait2_ms = or_default(config->fin_wait2_ms, 60000);
 }
 
-static bool algorithms_exist(const struct stack_config *config)
+static bool services_make_sense(const struct stack_config *config)
 {
-	for (uint32_t i = 0; i < config->service_count; i++)
-		if (!congestion_find(config->services[i].congestion))
+	if (config->service_count == 0 || config->service_count > SERVICES_MAX)
+		return false;
+	for (uint32_t i = 0; i < config->service_count; i++) {
+		const struct c10m_service *service = &config->services[i];
+
+		if (!congestion_find(service->congestion) || service->state_size > STATE_BYTES_MAX)
 			return false;
+		for (uint32_t j = 0; j < i; j++)
+			if (service->port && service->port == config->services[j].port)
+				return false;
+	}
 	return true;
 }
 
+static bool times_make_sense(const struct stack_config *config)
+{
+	return config->rto_min_ms <= RTO_MS_MAX && config->rto_initial_ms <= RTO_MS_MAX &&
+	       config->delayed_ack_ms <= TICKS_MAX_AHEAD && config->time_wait_ms <= TICKS_MAX_AHEAD &&
+	       config->fin_wait2_ms <= TICKS_MAX_AHEAD;
+}
+
+static bool gateway_makes_sense(uint32_t gateway, uint32_t address)
+{
+	return gateway == 0 || (ipv4_is_unicast(gateway) && gateway != address);
+}
+
+/* With so many entries no sum of counts leaves 32 bits, and a handle has room for a block's index. */
 static bool makes_sense(const struct stack_config *config)
 {
-	return config->connections && config->connections < 1u << 26 && config->service_count &&
-	       config->service_count <= SERVICES_MAX && config->id < STACKS_MAX && config->address &&
-	       config->prefix_bits <= 32 && config->destinations < 65535 && config->mtu >= 576 &&
-	       config->mtu <= 9000 && config->time_wait <= FLOW_INDEX_MAX;
+	return config->connections && config->connections < ENTRIES_MAX && config->half_open < ENTRIES_MAX &&
+	       config->time_wait < ENTRIES_MAX && config->id < STACKS_MAX &&
+	       config->destinations <= DESTINATIONS_MAX && ipv4_is_unicast(config->address) &&
+	       gateway_makes_sense(config->gateway, config->address) && config->prefix_bits <= 32 &&
+	       config->mtu >= 576 && config->mtu <= 9000 && services_make_sense(config) &&
+	       times_make_sense(config);
 }
 
 struct sizes {
@@ -94,7 +121,7 @@ size_t stack_bytes(const struct stack_config *config)
 	struct stack_config full = *config;
 
 	fill_defaults(&full);
-	return sizes_of(&full).total;
+	return makes_sense(&full) ? sizes_of(&full).total : 0;
 }
 
 static void settings_init(struct core *core, const struct stack_config *config)
@@ -138,7 +165,7 @@ static void services_init(struct core *core, const struct stack_config *config)
 		core->services[i] = (struct tcp_service){
 			.receive_bytes = MIN_OF(or_default(from->receive_bytes, 65536), 1u << 30),
 			.send_bytes = MIN_OF(or_default(from->send_bytes, 65536), 1u << 30),
-			.keepalive_ms = MIN_OF(from->keepalive_ms, KEEPALIVE_MAX),
+			.keepalive_ms = MIN_OF(from->keepalive_ms, TICKS_MAX_AHEAD),
 			.user_timeout_ms = MIN_OF(from->user_timeout_ms, TICKS_MAX_AHEAD),
 			.congestion = congestion_find(from->congestion),
 			.port = from->port,
@@ -210,7 +237,7 @@ struct stack *stack_init(struct arena *arena, const struct stack_config *config,
 	struct sizes s;
 
 	fill_defaults(&full);
-	if (!makes_sense(&full) || !algorithms_exist(&full))
+	if (!makes_sense(&full))
 		return NULL;
 	s = sizes_of(&full);
 	stack = arena_carve(arena, sizeof(*stack), CACHE_LINE);
@@ -259,6 +286,21 @@ void stack_fini(struct stack *stack)
 	sock_unregister(&stack->core);
 }
 
+/* True when none is left. */
+static bool stop_half_opens(struct core *core)
+{
+	uint32_t budget = STOP_SLICE;
+
+	for (unsigned i = 0; i < HALF_OPEN_TRIES; i++) {
+		for (; core->half_open_lists[i].oldest != POOL_NONE; budget--) {
+			if (!budget)
+				return false;
+			half_open_free(core, core->half_open_lists[i].oldest);
+		}
+	}
+	return true;
+}
+
 bool stack_stop(struct stack *stack, uint64_t now_us)
 {
 	struct core *core = &stack->core;
@@ -266,10 +308,9 @@ bool stack_stop(struct stack *stack, uint64_t now_us)
 
 	stack_set_time(stack, now_us);
 	core->stopping = true;
-	for (unsigned i = 0; i < HALF_OPEN_TRIES; i++)
-		while (core->half_open_lists[i].oldest != POOL_NONE)
-			half_open_free(core, core->half_open_lists[i].oldest);
-	end = MIN_OF(stack->stop_next + 4096, core->blocks.fresh);
+	if (!stop_half_opens(core))
+		return false;
+	end = MIN_OF(stack->stop_next + STOP_SLICE, core->blocks.fresh);
 	for (; stack->stop_next < end && core->net.reply_count < REPLIES; stack->stop_next++) {
 		struct tcb *tcb = tcb_at(core, stack->stop_next);
 
@@ -285,7 +326,8 @@ static int set_address(struct stack *stack, const struct stack_message *message)
 {
 	struct route *route = &stack->core.net.destinations.route;
 
-	if (!ipv4_is_unicast(message->address) || message->prefix_bits > 32)
+	if (!ipv4_is_unicast(message->address) || message->prefix_bits > 32 ||
+	    !gateway_makes_sense(message->gateway, message->address))
 		return -EINVAL;
 	route->address = message->address;
 	route->mask = message->prefix_bits ? UINT32_MAX << (32 - message->prefix_bits) : 0;
@@ -302,7 +344,8 @@ int stack_control(struct stack *stack, uint64_t now_us, const struct stack_messa
 	case STACK_SET_ADDRESS:
 		return set_address(stack, message);
 	case STACK_SET_NEIGHBOUR:
-		if (!ipv4_is_unicast(message->address) || eth_is_multicast(&message->mac))
+		if (!ipv4_is_unicast(message->address) || eth_is_multicast(&message->mac) ||
+		    message->address == core->net.destinations.route.address)
 			return -EINVAL;
 		if (route_next_hop(&core->net.destinations.route, message->address) != message->address)
 			return -EINVAL;
@@ -312,7 +355,7 @@ int stack_control(struct stack *stack, uint64_t now_us, const struct stack_messa
 		return 0;
 	case STACK_LISTEN:
 	case STACK_UNLISTEN:
-		if (message->value >= core->service_count)
+		if (message->value >= core->service_count || core->services[message->value].port == 0)
 			return -EINVAL;
 		listen_on(core, message->value, message->kind == STACK_LISTEN);
 		return 0;

@@ -22,12 +22,12 @@ struct stack;
 
 struct stack_config {
 	uint8_t id;                 /* 0 .. STACKS_MAX-1, free in this process */
-	uint32_t connections;       /* blocks */
+	uint32_t connections;       /* blocks; of these, half_open and time_wait less than 2^26 each */
 	uint32_t half_open;         /* compact entries; 0: a default from connections */
 	uint32_t time_wait;         /* compact entries; 0: a default */
-	uint32_t destinations;      /* 0: 1024; at most 65535 */
+	uint32_t destinations;      /* 0: 1024; at most 65534 */
 	struct chunk_config chunks; /* all 0: a default from connections */
-	const struct c10m_service *services;
+	const struct c10m_service *services; /* no two on one port, state_size 1 MB at most */
 	uint32_t service_count;
 
 	/* The interface. */
@@ -42,13 +42,14 @@ struct stack_config {
 	uint32_t initial_window_segments; /* [10] RFC 6928 */
 	uint32_t delayed_ack_ms;          /* [40] */
 	uint32_t rto_min_ms;              /* [200]; RFC 6298 asks for 1000, deployed stacks use 200 */
-	uint32_t rto_initial_ms;          /* [1000] */
+	uint32_t rto_initial_ms;          /* [1000]; both 60000 at most */
 	uint32_t time_wait_ms;            /* [60000] 2 MSL */
 	uint32_t fin_wait2_ms;            /* [60000] after a full close */
 	bool no_timestamps, no_window_scale, always_cookies; /* for tests */
 };
 
-/* Bytes of arena that stack_init will carve (arena header excluded). */
+/* Bytes of arena that stack_init will carve (arena header excluded); 0 when the configuration makes no sense.
+ */
 size_t stack_bytes(const struct stack_config *config);
 /* Carves and initialises. NULL when the arena is too small or the configuration makes no sense. The
  * services array must live as long as the stack. on_start is not called here: stack_start does. */

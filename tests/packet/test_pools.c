@@ -2,6 +2,7 @@
  * (design idea 7). Blocks and half-open entries: see test_open.c. */
 #include "harness.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 static uint32_t chunks(struct test *t)
@@ -284,32 +285,120 @@ static void reply_queue_full(void **state)
 	test_finish(t);
 }
 
+static bool accepts(const struct test *t)
+{
+	const size_t bytes = 2 << 20;
+	uint8_t *memory = aligned_alloc(4096, bytes);
+	struct stack *stack;
+	struct arena arena;
+
+	assert_non_null(memory);
+	memset(memory, 0, bytes);
+	arena_init(&arena, memory, bytes, &t->secrets, 0);
+	stack = stack_init(&arena, &t->config, 0);
+	if (stack)
+		stack_fini(stack);
+	free(memory);
+	return stack != NULL;
+}
+
 /* A configuration that makes no sense, or does not fit, is refused. */
+#define REFUSED(change) \
+	do { \
+		struct stack_config good = t->config; \
+		struct c10m_service services[ARRAY_COUNT(t->services)]; \
+\
+		memcpy(services, t->services, sizeof(services)); \
+		change; \
+		assert_false(accepts(t)); \
+		t->config = good; \
+		memcpy(t->services, services, sizeof(services)); \
+	} while (0)
+
 static void stack_init_refuses(void **state)
 {
 	struct test *t = test_begin();
-	struct arena arena;
-	uint8_t *memory = aligned_alloc(4096, 1 << 20);
 
 	(void)state;
-	assert_non_null(memory);
-	memset(memory, 0, 1 << 20);
-	arena_init(&arena, memory, 1 << 20, &t->secrets, 0);
-	t->config.connections = 10000000; /* does not fit into this arena */
-	assert_null(stack_init(&arena, &t->config, 0));
-	memset(memory, 0, 1 << 20);
-	arena_init(&arena, memory, 1 << 20, &t->secrets, 0);
-	t->config.connections = 0;
-	assert_null(stack_init(&arena, &t->config, 0));
 	t->config.connections = 4;
-	t->config.service_count = STACK_SERVICES + 1;
-	assert_null(stack_init(&arena, &t->config, 0));
-	t->config.service_count = 2;
-	t->config.id = STACKS_MAX;
-	assert_null(stack_init(&arena, &t->config, 0));
-	free(memory);
+	t->config.chunks.count[0] = 4;
+	assert_true(accepts(t));
+	REFUSED(t->config.connections = 10000000); /* does not fit into this arena */
+	REFUSED(t->config.connections = 0);
+	REFUSED(t->config.connections = 1u << 26);
+	REFUSED(t->config.half_open = UINT32_MAX);
+	REFUSED(t->config.time_wait = UINT32_MAX);
+	REFUSED(t->config.destinations = 65535);
+	REFUSED(t->config.service_count = 0);
+	REFUSED(t->config.service_count = STACK_SERVICES + 1);
+	REFUSED(t->config.id = STACKS_MAX);
+	REFUSED(t->config.address = 0xe0000001u);
+	REFUSED(t->config.gateway = 0xe0000001u);
+	REFUSED(t->config.gateway = t->config.address);
+	REFUSED(t->config.prefix_bits = 33);
+	REFUSED(t->config.mtu = 575);
+	REFUSED(t->config.mtu = 9001);
+	REFUSED(t->config.rto_min_ms = 60001);
+	REFUSED(t->config.rto_initial_ms = 60001);
+	REFUSED(t->config.time_wait_ms = 1u << 31);
+	REFUSED(t->config.fin_wait2_ms = 1u << 31);
+	REFUSED(t->config.delayed_ack_ms = 1u << 31);
+	REFUSED(t->services[0].state_size = (size_t)UINT32_MAX - 63); /* a block would wrap to 128 bytes */
+	REFUSED(t->services[0].congestion = "hope");
+	REFUSED(t->services[1].port = t->services[0].port);
+	assert_true(accepts(t));
 	free(t->out);
 	free(t);
+}
+
+static void control_refuses_what_makes_no_sense(void **state)
+{
+	struct test *t = begin_open();
+	const struct eth_address mac = {{2, 0, 0, 0, 0, 9}};
+	const struct stack_message wrong[] = {
+		{.kind = STACK_SET_ADDRESS, .address = 0, .prefix_bits = 24},
+		{.kind = STACK_SET_ADDRESS, .address = STACK_IP, .prefix_bits = 33},
+		{.kind = STACK_SET_ADDRESS, .address = STACK_IP, .prefix_bits = 24, .gateway = STACK_IP},
+		{.kind = STACK_SET_ADDRESS, .address = STACK_IP, .prefix_bits = 24, .gateway = UINT32_MAX},
+		{.kind = STACK_SET_NEIGHBOUR, .address = STACK_IP, .mac = mac},
+		{.kind = STACK_SET_NEIGHBOUR, .address = PEER_IP + (1u << 24), .mac = mac},
+		{.kind = STACK_SET_NEIGHBOUR, .address = PEER_IP, .mac = eth_broadcast},
+		{.kind = STACK_LISTEN, .value = 2},
+		{.kind = STACK_UNLISTEN, .value = 1}, /* has no port */
+		{.kind = (enum stack_message_kind)99},
+	};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_COUNT(wrong); i++)
+		if (stack_control(t->stack, t->now_us, &wrong[i]) != -EINVAL)
+			fail_msg("message %u was not refused", i);
+	inject(t, "P. seq 1 ack 1 len 10");
+	expect_event(t, "data 10");
+	expect_after(t, 40, ". seq 1 ack 11");
+	test_finish(t);
+}
+
+/* As many as may be half open: they go in slices, too. */
+static void stopping_takes_slices(void **state)
+{
+	struct test *t = test_begin();
+	unsigned calls = 1;
+
+	(void)state;
+	t->config.connections = t->config.half_open = 10000;
+	test_start(t);
+	for (unsigned i = 0; i < 10000; i++) {
+		t->peer->port = (uint16_t)(1024 + i);
+		t->peer->irs_known = false;
+		inject(t, "S seq 0 win 1000 mss 1460");
+		discard_out(t);
+	}
+	assert_int_equal(usage(t).half_open, 10000);
+	for (; !stack_stop(t->stack, t->now_us); calls++)
+		assert_in_range(usage(t).half_open, 1, 10000 - 4096 * calls);
+	assert_int_equal(calls, 3);
+	assert_int_equal(usage(t).half_open, 0);
+	test_finish(t);
 }
 
 /* Thousands of connections come and go through small pools: nothing is lost. */
@@ -370,6 +459,8 @@ static const struct CMUnitTest tests[] = {
 	TEST(destination_table_full),
 	TEST(reply_queue_full),
 	TEST(stack_init_refuses),
+	TEST(control_refuses_what_makes_no_sense),
+	TEST(stopping_takes_slices),
 	TEST(pools_balance),
 };
 
