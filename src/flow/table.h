@@ -159,8 +159,8 @@ bool flow_table_remove(struct flow_table *table, uint64_t hash, uint32_t ref);
 /* Puts another reference in the place of one that is there (half-open becomes a block). */
 bool flow_table_replace(struct flow_table *table, uint64_t hash, uint32_t old_ref, uint32_t new_ref);
 
-/* Walks the whole table: whether all invariants hold. For tests and CHECK_SLOW; it
- * changes counts while it works and leaves them as they were. */
+/* Walks the whole table: whether all invariants hold. For tests: it changes counts
+ * while it works and leaves them as they were. */
 bool flow_table_verify(struct flow_table *table);
 
 #endif

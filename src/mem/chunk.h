@@ -56,12 +56,6 @@ PURE_INLINE uint32_t chunk_capacity(uint32_t id)
 	return chunk_class_bytes[chunk_class(id)] - (uint32_t)CHUNK_HEADER_BYTES;
 }
 
-/* True size, header included. */
-PURE_INLINE uint32_t chunk_charge(uint32_t id)
-{
-	return chunk_class_bytes[chunk_class(id)];
-}
-
 /* The smallest class that holds `bytes` (or the largest class if none does). When
  * that class is empty a larger one is tried, then smaller ones: the caller sees by
  * chunk_capacity how much fits. CHUNK_NONE when every class is empty. The new chunk is empty

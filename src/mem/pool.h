@@ -60,9 +60,20 @@ PURE_INLINE uint32_t pool_take(struct pool *pool)
 	return POOL_NONE;
 }
 
+/* Whether it is one of the last that were given back: what is given back twice mostly is so at once. */
+PURE_INLINE bool pool_given_lately(const struct pool *pool, uint32_t index)
+{
+	uint32_t end = pool->free_count, i = end - MIN_OF(end, 64u);
+
+	while (i < end && pool->free_stack[i] != index)
+		i++;
+	return i < end;
+}
+
 PURE_INLINE void pool_give(struct pool *pool, uint32_t index)
 {
 	CHECK(index < pool->fresh && pool->free_count < pool->fresh);
+	CHECK_SLOW(!pool_given_lately(pool, index));
 	pool->free_stack[pool->free_count++] = index;
 }
 

@@ -32,6 +32,7 @@ void destinations_init(struct destinations *table, void *memory, uint32_t capaci
 	table->capacity = capacity;
 	table->used = 1;
 	table->probing = 0;
+	table->hand = 0;
 	table->route = *route;
 }
 

@@ -13,9 +13,6 @@
 #define IPV4_DF 0x4000
 #define IPV4_MF 0x2000
 
-#define IP_ECN_MASK 3
-#define IP_ECN_CE   3
-
 struct ipv4_header {
 	uint32_t source, destination; /* host order */
 	uint16_t total_bytes;
@@ -46,11 +43,6 @@ PURE_INLINE void ipv4_emit(uint8_t *at, const struct ipv4_header *header)
 
 	memcpy(at, words, sizeof(words));
 	memcpy(at + 10, &check, 2);
-}
-
-PURE_INLINE bool ipv4_is_multicast(uint32_t address)
-{
-	return address >> 28 == 0xe;
 }
 
 /* May name one host on a network: not 0/8, 127/8, multicast, class E or broadcast. */

@@ -39,6 +39,11 @@ static int teardown(void **state)
 	return 0;
 }
 
+static uint32_t charge(uint32_t id)
+{
+	return chunk_class_bytes[chunk_class(id)];
+}
+
 static void the_smallest_class_that_fits_serves(void **state)
 {
 	static const struct {
@@ -51,7 +56,7 @@ static void the_smallest_class_that_fits_serves(void **state)
 		uint32_t id = chunk_take(&fixture->chunks, cases[i].bytes);
 
 		assert_int_not_equal(id, CHUNK_NONE);
-		assert_int_equal(chunk_charge(id), cases[i].whole);
+		assert_int_equal(charge(id), cases[i].whole);
 		assert_int_equal(chunk_capacity(id), cases[i].whole - 16);
 		assert_int_equal(fixture->chunks.bytes_live, cases[i].whole);
 		chunk_give(&fixture->chunks, id);
@@ -65,7 +70,7 @@ static void a_taken_chunk_is_empty(void **state)
 	uint32_t id = chunk_take(&fixture->chunks, 100);
 	struct chunk *chunk = chunk_at(&fixture->chunks, id);
 
-	memset(chunk, 0xff, chunk_charge(id));
+	memset(chunk, 0xff, charge(id));
 	chunk_give(&fixture->chunks, id);
 	assert_int_equal(chunk_take(&fixture->chunks, 100), id);
 	assert_int_equal(chunk->next, CHUNK_NONE);
@@ -83,7 +88,7 @@ static void an_empty_class_falls_back_to_larger_then_smaller(void **state)
 		uint32_t id = chunk_take(&fixture->chunks, 200);
 
 		assert_int_not_equal(id, CHUNK_NONE);
-		assert_int_equal(chunk_charge(id), wanted[i]);
+		assert_int_equal(charge(id), wanted[i]);
 		live += wanted[i];
 		assert_int_equal(fixture->chunks.bytes_live, live);
 	}
@@ -101,7 +106,7 @@ static void smaller_classes_are_tried_from_the_next_one_down(void **state)
 	struct fixture *fixture = *state;
 
 	for (unsigned i = 0; i < ARRAY_COUNT(wanted); i++)
-		assert_int_equal(chunk_charge(chunk_take(&fixture->chunks, 2000)), wanted[i]);
+		assert_int_equal(charge(chunk_take(&fixture->chunks, 2000)), wanted[i]);
 }
 
 static void chunks_do_not_overlap(void **state)
@@ -143,6 +148,44 @@ static void a_chain_goes_back_whole(void **state)
 		assert_int_equal(pool_live(&fixture->chunks.classes[class]), 0);
 }
 
+/* Two chains are owned; what stood on the free stacks and in the count is forgotten. */
+static void free_stacks_are_rebuilt_from_chains(void **state)
+{
+	struct fixture *fixture = *state;
+	struct chunk_pool *chunks = &fixture->chunks;
+	uint32_t ids[6], again;
+
+	for (unsigned i = 0; i < 6; i++)
+		ids[i] = chunk_take(chunks, i < 4 ? 100 : 400); /* all 4 small ones, 2 of 3 middle ones */
+	chunk_at(chunks, ids[1])->next = ids[5];
+	chunk_give(chunks, ids[0]);
+	chunk_give(chunks, ids[2]);
+	chunk_give(chunks, ids[4]);
+	for (unsigned i = 0; i < CHUNK_CLASSES; i++) {
+		memset(chunks->classes[i].free_stack, 0xee, config.count[i] * sizeof(uint32_t));
+		chunks->classes[i].free_count = 77;
+	}
+	chunks->bytes_live = 77;
+	for (unsigned times = 0; times < 2; times++) { /* marks do not last */
+		chunk_marks_clear(chunks);
+		chunk_mark_chain(chunks, ids[1]);
+		chunk_mark_chain(chunks, ids[3]);
+		chunk_mark_chain(chunks, CHUNK_NONE);
+		chunk_pool_rebuild(chunks);
+		assert_int_equal(chunks->bytes_live, 128 + 512 + 128);
+		assert_int_equal(pool_live(&chunks->classes[0]), 2);
+		assert_int_equal(pool_live(&chunks->classes[1]), 1);
+		assert_int_equal(pool_live(&chunks->classes[2]), 0);
+	}
+	for (unsigned i = 0; i < 2; i++) {
+		again = chunk_take(chunks, 100);
+		assert_true(again == ids[0] || again == ids[2]);
+	}
+	assert_int_equal(chunk_take(chunks, 400), ids[4]);
+	chunk_give_chain(chunks, ids[1]);
+	chunk_give_chain(chunks, ids[3]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -154,6 +197,7 @@ int main(void)
 						teardown),
 		cmocka_unit_test_setup_teardown(chunks_do_not_overlap, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_chain_goes_back_whole, setup, teardown),
+		cmocka_unit_test_setup_teardown(free_stacks_are_rebuilt_from_chains, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

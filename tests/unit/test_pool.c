@@ -1,15 +1,21 @@
 /* test_pool.c - a pool of fixed-size objects: full, empty, rebuilt, and lazy. */
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
 
+/* In every build: one test is about what these find. */
+#undef C10M_SLOW_CHECKS
+#define C10M_SLOW_CHECKS 1
 #include "mem/pool.h"
 
 #define COUNT  100
@@ -175,6 +181,46 @@ static void the_free_stack_is_rebuilt_from_objects(void **state)
 	free(memory);
 }
 
+/* Whether the end is an abort. */
+static bool giving_aborts(struct pool *pool, uint32_t index)
+{
+	const struct rlimit no_dump = {0, 0};
+	pid_t child = fork();
+	int status;
+
+	assert_true(child >= 0);
+	if (child == 0) {
+		setrlimit(RLIMIT_CORE, &no_dump);
+		signal(SIGABRT, SIG_DFL);
+		close(STDERR_FILENO); /* what it has to say is expected */
+		pool_give(pool, index);
+		_exit(0);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	return WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT;
+}
+
+static void giving_what_was_not_taken_is_found(void **state)
+{
+	uint8_t *memory = memory_for(COUNT, STRIDE);
+	struct pool pool;
+
+	(void)state;
+	pool_init(&pool, memory, COUNT, STRIDE);
+	for (unsigned i = 0; i < 60; i++)
+		pool_take(&pool);
+	assert_true(giving_aborts(&pool, 60)); /* never taken */
+	assert_true(giving_aborts(&pool, COUNT));
+	assert_false(giving_aborts(&pool, 7));
+	pool_give(&pool, 7);
+	assert_true(giving_aborts(&pool, 7)); /* twice */
+	for (uint32_t i = 20; i < 50; i++)
+		pool_give(&pool, i);
+	assert_true(giving_aborts(&pool, 7));
+	assert_false(giving_aborts(&pool, 8));
+	free(memory);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -185,6 +231,7 @@ int main(void)
 		cmocka_unit_test(init_and_take_leave_objects_untouched),
 		cmocka_unit_test(ten_million_blocks_start_without_a_touch),
 		cmocka_unit_test(the_free_stack_is_rebuilt_from_objects),
+		cmocka_unit_test(giving_what_was_not_taken_is_found),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
