@@ -21,7 +21,8 @@ size_t destinations_bytes(uint32_t capacity)
 	       (size_t)heads_for(capacity) * sizeof(uint32_t);
 }
 
-void destinations_init(struct destinations *table, void *memory, uint32_t capacity, const struct route *route)
+void destinations_init(struct destinations *table, void *memory, uint32_t capacity, const struct route *route,
+		       const struct siphash_key *key)
 {
 	memset(memory, 0, destinations_bytes(capacity));
 	table->entries = memory;
@@ -34,6 +35,7 @@ void destinations_init(struct destinations *table, void *memory, uint32_t capaci
 	table->probing = 0;
 	table->hand = 0;
 	table->route = *route;
+	table->key = *key;
 }
 
 uint32_t route_next_hop(const struct route *route, uint32_t address)
@@ -53,7 +55,10 @@ bool route_is_broadcast(const struct route *route, uint32_t address)
 
 static uint32_t *chain_of(struct destinations *table, uint32_t ip, uint32_t mtu)
 {
-	return &table->heads[((ip * 0x9e3779b1u) >> 8 ^ mtu) & table->head_mask];
+	uint64_t name = (uint64_t)ip << 32 | mtu;
+
+	return &table->heads[siphash_words(&table->key, &name, 1, (uint64_t)8 << 56, 1, 3) &
+			     table->head_mask];
 }
 
 uint16_t destination_find(struct destinations *table, uint32_t hop_ip, uint32_t mtu)

@@ -9,6 +9,7 @@
 #define C10M_NET_DESTINATION_H
 
 #include "base/check.h"
+#include "base/siphash.h"
 #include "obs/counters.h"
 #include "wire/ethernet.h"
 
@@ -50,6 +51,7 @@ struct route {
 struct destinations {
 	struct destination *entries;
 	uint32_t *heads;
+	struct siphash_key key; /* neighbours choose the addresses that are hashed */
 	uint32_t head_mask, capacity, used;
 	uint32_t probing; /* entries that are INCOMPLETE */
 	uint32_t hand;    /* where the search for an entry nobody uses goes on */
@@ -57,8 +59,9 @@ struct destinations {
 };
 
 size_t destinations_bytes(uint32_t capacity);
-void destinations_init(struct destinations *table, void *memory, uint32_t capacity,
-		       const struct route *route);
+/* key: secret; it may be the flow table's, whose inputs are longer. */
+void destinations_init(struct destinations *table, void *memory, uint32_t capacity, const struct route *route,
+		       const struct siphash_key *key);
 
 /* The next hop for an address; 0 when there is no route. */
 uint32_t route_next_hop(const struct route *route, uint32_t address);

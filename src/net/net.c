@@ -13,13 +13,14 @@ size_t net_bytes(uint32_t destination_capacity)
 	       ALIGN_UP(destinations_bytes(destination_capacity), (size_t)CACHE_LINE);
 }
 
-void net_init(struct net *net, void *memory, uint32_t destination_capacity, const struct route *route)
+void net_init(struct net *net, void *memory, uint32_t destination_capacity, const struct route *route,
+	      const struct siphash_key *key)
 {
 	net->replies = memory;
 	net->rate_tokens = REPLY_RATE_BURST;
 	net->rate_tick = net->now_tick;
 	destinations_init(&net->destinations, (uint8_t *)memory + REPLIES * sizeof(struct reply),
-			  destination_capacity, route);
+			  destination_capacity, route, key);
 }
 
 static struct reply *reply_add(struct net *net, uint32_t bytes)

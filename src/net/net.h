@@ -41,7 +41,8 @@ struct net {
 };
 
 size_t net_bytes(uint32_t destination_capacity);
-void net_init(struct net *net, void *memory, uint32_t destination_capacity, const struct route *route);
+void net_init(struct net *net, void *memory, uint32_t destination_capacity, const struct route *route,
+	      const struct siphash_key *key);
 
 /* Room for a frame of at most REPLY_INLINE bytes; NULL and a counted drop when the ring is full. */
 uint8_t *net_reply(struct net *net, uint32_t bytes);

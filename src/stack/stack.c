@@ -225,7 +225,7 @@ static bool carve(struct stack *stack, struct arena *arena, const struct sizes *
 	chunk_pool_init(&core->chunks, chunks, &config->chunks);
 	flow_table_init(&core->table, table, s->flows);
 	core->wheel = wheel_init(wheel, s->timers, core->now_tick);
-	net_init(&core->net, net, config->destinations + 1, &route);
+	net_init(&core->net, net, config->destinations + 1, &route, &core->secrets->flow);
 	return true;
 }
 

@@ -3,10 +3,11 @@
  * Byte budget: 192 bytes of ours in three cache lines, then the application's.
  *   line 0  what every segment reads: identity, sequence numbers, windows      64
  *   line 1  what sending and timers need: queue, deadlines, RTT, cwnd          64
- *   line 2  receive queue, cold facts (36), algorithm state (20), reserve (8)  64
+ *   line 2  receive queue, rare facts (48), recovery point (4), room for RACK and
+ *           the algorithm (12)                                                64
  * What attaches only while it holds something: data chunks (queues), and one
- * tcp_extension (64 bytes) while more than one chunk is queued or loss is being
- * repaired: cursors, recovery point, room for RACK, TLP, PRR and pacing.
+ * tcp_extension (64 bytes) while more than one chunk is queued: cursors, room for
+ * RACK, TLP, PRR and pacing.
  * Without an extension the queue is walked from its head instead. */
 #ifndef C10M_TCP_TCB_H
 #define C10M_TCP_TCB_H

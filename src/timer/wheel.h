@@ -5,8 +5,10 @@
  * objects. The wheel never deletes: an entry whose object wants to be seen later,
  * or not at all, is found out by the owner when it fires.
  *
- * Long ticks sit in coarse slots and move down in bounded slices; one that
- * is late because of that is at most 1/64 of its distance late. */
+ * Long ticks sit in coarse slots and move down in bounded slices, one each call.
+ * While a slice is left wheel_next asks for the next call at once. Who calls but
+ * once a tick gets an entry late by 1/64 of its distance at most, as long as its
+ * slot holds no more than four entries for each tick that the slot is wide. */
 #ifndef C10M_TIMER_WHEEL_H
 #define C10M_TIMER_WHEEL_H
 

@@ -26,12 +26,13 @@ static struct route route_made(unsigned prefix_bits)
 
 static void *table_made(struct destinations *table, uint32_t capacity)
 {
+	const struct siphash_key key = {0x0706050403020100ULL, 0x0f0e0d0c0b0a0908ULL};
 	const struct route route = route_made(24);
 	void *memory = aligned_alloc(CACHE_LINE, ALIGN_UP(destinations_bytes(capacity), (size_t)CACHE_LINE));
 
 	assert_non_null(memory);
 	memset(table, 0x5a, sizeof(*table)); /* nothing is taken for granted */
-	destinations_init(table, memory, capacity, &route);
+	destinations_init(table, memory, capacity, &route, &key);
 	return memory;
 }
 
@@ -145,6 +146,40 @@ static void a_full_table_gives_only_what_nobody_needs(void **state)
 	free(memory);
 }
 
+/* Addresses that meet in one chain under one key are spread by another: nobody outside can choose them. */
+static void chains_depend_on_the_key(void **state)
+{
+	const struct siphash_key keys[2] = {{1, 2}, {3, 4}};
+	const uint32_t capacity = 512;
+	struct route route = route_made(8);
+	struct destinations table;
+	void *memory = table_made(&table, capacity);
+	uint32_t chosen[200], count = 0, longest[2] = {0};
+
+	(void)state;
+	for (uint32_t ip = OWN + 1; count < ARRAY_COUNT(chosen); ip++) {
+		destinations_init(&table, memory, 2, &route, &keys[0]);
+		destination_for(&table, ip, 0);
+		if (table.heads[5 & table.head_mask])
+			chosen[count++] = ip;
+	}
+	for (unsigned k = 0; k < 2; k++) {
+		destinations_init(&table, memory, capacity, &route, &keys[k]);
+		for (unsigned i = 0; i < count; i++)
+			assert_int_not_equal(destination_for(&table, chosen[i], 0), DESTINATION_NONE);
+		for (uint32_t head = 0; head <= table.head_mask; head++) {
+			uint32_t length = 0;
+
+			for (uint32_t i = table.heads[head]; i; i = table.entries[i].next)
+				length++;
+			longest[k] = MAX_OF(longest[k], length);
+		}
+	}
+	assert_true(longest[0] >= 10); /* 200 over 8 of 512 chains */
+	assert_true(longest[1] <= 8);
+	free(memory);
+}
+
 /* --- against a model: what is held never changes, and nothing leaks ------------------------------ */
 
 #define HELD     40
@@ -219,6 +254,7 @@ int main(void)
 		cmocka_unit_test(who_cannot_be_reached),
 		cmocka_unit_test(one_neighbour_for_all_behind_it),
 		cmocka_unit_test(a_full_table_gives_only_what_nobody_needs),
+		cmocka_unit_test(chains_depend_on_the_key),
 		cmocka_unit_test(what_is_held_stays),
 	};
 
