@@ -12,6 +12,7 @@ static const struct verb {
 } verbs[] = {
 	{"serve", "run a server: echo, discard, chargen or http", verb_serve},
 	{"bench", "measure the TCP stack on this machine", verb_bench},
+	{"bridge", "join two interfaces by a faulty wire: delay, loss, rate and more", verb_bridge},
 	{"version", "print the version", verb_version},
 };
 

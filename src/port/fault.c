@@ -1,8 +1,9 @@
 /* fault.c - a port that wraps a port and mistreats the frames it delivers.
  * In: the inner port's frames, the time, a seed. Out: what is left of them.
  * Owns: the inner port; a queue of copied frames: those that wait for their time (a
- * heap), and those held back behind later ones. Each frame costs the same draws
- * from the generator whatever befalls it, so a seed repeats a run exactly. */
+ * heap), and those held back behind later ones; the times at which a slow link takes the
+ * frames that wait for it. Each frame costs the same draws from the generator whatever
+ * befalls it, so a seed repeats a run exactly. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,23 +11,34 @@
 #include "base/check.h"
 #include "base/random.h"
 #include "port/fault.h"
+#include "port/fault_cut.h"
 
-#define ETHERNET_BYTES 14
-#define BEHIND_MAX     4     /* a reordered frame comes 1 to 4 frames late */
-#define HELD_MAX       64    /* frames held back at a time; the next one passes in order */
-#define HOLD_US        10000 /* and at the latest so much later, when nothing follows it */
-#define CORRUPT_BITS   8     /* 1 to 8 bits of a corrupted frame are flipped */
-#define QUEUE_DEFAULT  4096
-#define QUEUE_MAX      (1u << 20)
-#define SLOT_BYTES_MIN 2048u /* a port that cuts long frames may cut them a little longer than the MTU */
+#define ETHERNET_BYTES     14
+#define BEHIND_MAX         4     /* a reordered frame comes 1 to 4 frames late */
+#define HELD_MAX           64    /* frames held back at a time; the next one passes in order */
+#define HOLD_US            10000 /* and at the latest so much later, when nothing follows it */
+#define CORRUPT_BITS       8     /* 1 to 8 bits of a corrupted frame are flipped */
+#define QUEUE_DEFAULT      65536
+#define QUEUE_LINK_DEFAULT 1000
+#define QUEUE_MAX          (1u << 20)
+#define SLOT_BYTES_MIN     2048u /* a port that cuts long frames may cut them a little longer than the MTU */
+#define TAGS_BYTES         8     /* VLAN tags come on top of the MTU */
+#define WIRE_BYTES_LEAST   84    /* of one frame; as many of them as fit the delay are on their way */
 
 struct waiting {
 	uint64_t due_us;
 	uint64_t number; /* of the frame, in order of arrival: equal times keep their order */
-	uint32_t slot;
-	uint32_t bytes;
+	struct packet packet;
 	uint32_t behind; /* held frames only: later ones that still have to pass */
-	uint8_t checksum;
+	bool timed;      /* it waits for its time, not only for its turn */
+};
+
+/* A link of config.rate_bits: each frame is on it for a while, and the next ones wait. */
+struct fault_link {
+	uint64_t free_ns; /* when it has sent all that it was given */
+	uint64_t rest;    /* of the last division, so that rounding does not add up */
+	uint64_t *starts; /* ring: when each frame that waits will be on the link */
+	uint32_t first, count, room;
 };
 
 /* Probabilities in units of 2^-53, so that 1 is above every draw. */
@@ -46,6 +58,7 @@ struct fault_port {
 	uint32_t heap_count;
 	struct waiting held[HELD_MAX]; /* in order of arrival */
 	uint32_t held_count;
+	struct fault_link link;
 	uint32_t *free; /* stack of slots */
 	uint32_t free_count, slots, slot_bytes;
 	uint8_t *memory;
@@ -97,17 +110,57 @@ static uint8_t *fault_slot(const struct fault_port *fault, uint32_t slot)
 	return fault->memory + (size_t)slot * fault->slot_bytes;
 }
 
-/* Copies the frame into a slot of ours; false when it has no room there. */
-static bool fault_keep(struct fault_port *fault, const struct packet *packet, struct waiting *entry)
+static bool fault_owns(const struct fault_port *fault, const struct packet *packet)
 {
-	if (fault->free_count == 0 || packet->bytes > fault->slot_bytes) {
+	uintptr_t start = (uintptr_t)fault->memory, at = (uintptr_t)packet->data;
+
+	return at >= start && at < start + (size_t)fault->slots * fault->slot_bytes;
+}
+
+/* An empty frame of ours; false when there is none left, or none so long. */
+static bool fault_take(struct fault_port *fault, uint32_t bytes, struct packet *packet)
+{
+	uint32_t slot;
+
+	if (fault->free_count == 0 || bytes > fault->slot_bytes) {
 		fault->stats.overflowed++;
 		return false;
 	}
-	entry->slot = fault->free[--fault->free_count];
-	entry->bytes = packet->bytes;
-	entry->checksum = packet->checksum;
-	memcpy(fault_slot(fault, entry->slot), packet->data, packet->bytes);
+	slot = fault->free[--fault->free_count];
+	*packet = (struct packet){
+		.data = fault_slot(fault, slot),
+		.room = (uint16_t)fault->slot_bytes,
+		.port_ref = slot,
+	};
+	return true;
+}
+
+static void fault_give(struct fault_port *fault, const struct packet *packet)
+{
+	CHECK(fault->free_count < fault->slots);
+	fault->free[fault->free_count++] = (uint32_t)packet->port_ref;
+}
+
+static bool fault_copy(struct fault_port *fault, const struct packet *from, struct packet *to)
+{
+	struct packet ours;
+
+	if (!fault_take(fault, from->bytes, &ours))
+		return false;
+	*to = *from;
+	to->data = ours.data;
+	to->room = ours.room;
+	to->port_ref = ours.port_ref;
+	memcpy(to->data, from->data, from->bytes);
+	return true;
+}
+
+/* A frame that is ours already stays where it is. False when there is no place for it. */
+static bool fault_keep(struct fault_port *fault, const struct packet *packet, struct waiting *entry)
+{
+	if (!fault_owns(fault, packet))
+		return fault_copy(fault, packet, &entry->packet);
+	entry->packet = *packet;
 	return true;
 }
 
@@ -121,16 +174,15 @@ static void fault_passed(struct fault_port *fault, uint64_t number)
 	}
 }
 
-static struct packet fault_deliver(struct fault_port *fault, const struct waiting *entry)
+static void fault_note_lateness(struct fault_port *fault, const struct waiting *entry)
 {
-	fault_passed(fault, entry->number);
-	return (struct packet){
-		.data = fault_slot(fault, entry->slot),
-		.bytes = entry->bytes,
-		.room = (uint16_t)fault->slot_bytes,
-		.checksum = entry->checksum,
-		.port_ref = entry->slot,
-	};
+	uint64_t late_us = fault->now_us - entry->due_us;
+
+	if (!entry->timed)
+		return;
+	fault->stats.late_frames++;
+	fault->stats.late_us += late_us;
+	fault->stats.late_max_us = MAX_OF(fault->stats.late_max_us, late_us);
 }
 
 static uint32_t fault_deliver_held(struct fault_port *fault, struct packet *packets, uint32_t max)
@@ -146,7 +198,8 @@ static uint32_t fault_deliver_held(struct fault_port *fault, struct packet *pack
 		}
 		fault->held_count--;
 		memmove(&fault->held[i], &fault->held[i + 1], (fault->held_count - i) * sizeof(entry));
-		packets[count++] = fault_deliver(fault, &entry);
+		fault_passed(fault, entry.number);
+		packets[count++] = entry.packet;
 		i = 0; /* this one may have set free an earlier one */
 	}
 	return count;
@@ -160,7 +213,9 @@ static uint32_t fault_deliver_due(struct fault_port *fault, struct packet *packe
 	while (count < max && fault->heap_count > 0 && fault->heap[0].due_us <= fault->now_us) {
 		struct waiting entry = heap_pop(fault);
 
-		packets[count++] = fault_deliver(fault, &entry);
+		fault_note_lateness(fault, &entry);
+		fault_passed(fault, entry.number);
+		packets[count++] = entry.packet;
 		count += fault_deliver_held(fault, packets + count, max - count);
 	}
 	return count;
@@ -209,6 +264,7 @@ static void fault_corrupt(struct fault_port *fault, struct packet *packet, uint6
 
 	if (packet->bytes <= ETHERNET_BYTES)
 		return;
+	fault_complete_sum(packet); /* else the receiver would make one that fits the damage */
 	while (count-- > 0) {
 		uint32_t at = random_below(&bits, (packet->bytes - ETHERNET_BYTES) * 8);
 
@@ -218,45 +274,144 @@ static void fault_corrupt(struct fault_port *fault, struct packet *packet, uint6
 	fault->stats.corrupted++;
 }
 
-static void fault_duplicate(struct fault_port *fault, const struct packet *packet, const struct fate *fate,
-			    uint64_t number)
-{
-	struct waiting entry = {.due_us = fault->now_us + fate->duplicate_delay_us, .number = number};
+/* --- the link ----------------------------------------------------------------- */
 
-	fault->stats.duplicated++;
-	if (fault_keep(fault, packet, &entry))
-		heap_push(fault, entry);
+static void link_forget(struct fault_link *link, uint64_t now_ns)
+{
+	while (link->count > 0 && link->starts[link->first] <= now_ns) {
+		link->first = link->first + 1 == link->room ? 0 : link->first + 1;
+		link->count--;
+	}
 }
 
-/* False when the frame passes as it is; else the queue has it, or nobody. */
-static bool fault_strike(struct fault_port *fault, struct packet *packet, uint64_t number)
+static void link_wait(struct fault_link *link)
+{
+	uint32_t at = link->first + link->count++;
+
+	link->starts[at >= link->room ? at - link->room : at] = link->free_ns;
+}
+
+/* When the frame will be at the other end of the link. False: too many wait for it already. */
+static bool link_admit(struct fault_port *fault, struct packet *packet, uint64_t *ready_us)
+{
+	const struct fault_config *config = &fault->config;
+	struct fault_link *link = &fault->link;
+	uint64_t now_ns = fault->now_us * 1000;
+	uint64_t work = (uint64_t)fault_wire_bytes(packet) * 8 * 1000000000 + link->rest;
+
+	link_forget(link, now_ns);
+	if (link->free_ns > now_ns && link->count >= config->queue_frames) {
+		fault->stats.queue_drops++;
+		return false;
+	}
+	if (config->ecn_frames && link->count >= config->ecn_frames && fault_mark_congestion(packet))
+		fault->stats.marked++;
+	if (link->free_ns > now_ns)
+		link_wait(link);
+	else
+		link->free_ns = now_ns;
+	link->free_ns += work / config->rate_bits;
+	link->rest = work % config->rate_bits;
+	*ready_us = (link->free_ns + 999) / 1000;
+	return true;
+}
+
+/* --- what becomes of a frame -------------------------------------------------- */
+
+enum verdict {
+	PASSES, /* as it is, now */
+	KEPT,
+	GONE,
+};
+
+static bool fault_has_due(const struct fault_port *fault)
+{
+	return fault->heap_count > 0 && fault->heap[0].due_us <= fault->now_us;
+}
+
+/* What passes at once must not overtake what is due now, and waits for the caller only. */
+static enum verdict fault_send(struct fault_port *fault, struct packet *packet, uint64_t number,
+			       uint64_t delay_us, uint32_t behind)
+{
+	struct waiting entry = {.number = number, .due_us = fault->now_us, .behind = behind};
+
+	if (fault->config.rate_bits && !link_admit(fault, packet, &entry.due_us))
+		return GONE;
+	entry.due_us += delay_us;
+	if (behind > 0) {
+		entry.due_us += HOLD_US;
+		fault->stats.reordered++;
+		if (!fault_keep(fault, packet, &entry))
+			return GONE;
+		fault->held[fault->held_count++] = entry;
+		return KEPT;
+	}
+	entry.timed = entry.due_us > fault->now_us;
+	if (!entry.timed && !fault_has_due(fault) && !fault_owns(fault, packet))
+		return PASSES;
+	fault->stats.delayed += entry.timed;
+	if (!fault_keep(fault, packet, &entry))
+		return GONE;
+	heap_push(fault, entry);
+	return KEPT;
+}
+
+/* The copy is a frame like any other on its way, but is never held back. */
+static void fault_duplicate(struct fault_port *fault, const struct packet *packet, uint64_t number,
+			    uint64_t delay_us)
+{
+	struct packet copy;
+
+	fault->stats.duplicated++;
+	if (fault_copy(fault, packet, &copy) && fault_send(fault, &copy, number, delay_us, 0) == GONE)
+		fault_give(fault, &copy);
+}
+
+static enum verdict fault_strike(struct fault_port *fault, struct packet *packet, uint64_t number)
 {
 	struct fate fate = draw_fate(fault);
-	struct waiting entry = {.due_us = fault->now_us + fate.delay_us, .number = number};
+	enum verdict verdict;
 
 	fault->stats.seen++;
 	if (fate.lost) {
 		fault->stats.lost++;
-		return true;
+		return GONE;
 	}
 	if (fate.corrupted)
 		fault_corrupt(fault, packet, number);
+	verdict = fault_send(fault, packet, number, fate.delay_us,
+			     fate.reordered && fault->held_count < HELD_MAX ? fate.behind : 0);
 	if (fate.duplicated)
-		fault_duplicate(fault, packet, &fate, number);
-	if (fate.reordered && fault->held_count < HELD_MAX) {
-		entry.due_us += HOLD_US;
-		entry.behind = fate.behind;
-		fault->stats.reordered++;
-		if (fault_keep(fault, packet, &entry))
-			fault->held[fault->held_count++] = entry;
-		return true;
+		fault_duplicate(fault, packet, number, fate.duplicate_delay_us);
+	return verdict;
+}
+
+/* Each segment of a long frame is a frame of ours. */
+static void fault_strike_segments(struct fault_port *fault, const struct fault_cut *cut)
+{
+	fault->stats.cut++;
+	for (uint32_t i = 0; i < cut->segments; i++) {
+		uint64_t number = fault->arrivals++;
+		struct packet segment;
+
+		if (!fault_take(fault, cut->headers + cut->segment_bytes, &segment)) {
+			draw_fate(fault);
+			fault->stats.seen++;
+			continue;
+		}
+		fault_cut_segment(cut, i, &segment);
+		if (fault_strike(fault, &segment, number) == GONE)
+			fault_give(fault, &segment);
 	}
-	if (fate.delay_us == 0)
-		return false;
-	fault->stats.delayed++;
-	if (fault_keep(fault, packet, &entry))
-		heap_push(fault, entry);
-	return true;
+}
+
+/* Without faults a long frame may stay one. */
+static bool fault_cuts(const struct fault_port *fault)
+{
+	const struct fault_config *config = &fault->config;
+
+	return fault->odds.loss || fault->odds.duplicate || fault->odds.reorder || fault->odds.corrupt ||
+	       config->delay_us || config->jitter_us || config->rate_bits;
 }
 
 /* --- the functions of the port ----------------------------------------------- */
@@ -266,11 +421,19 @@ static uint32_t fault_filter(struct fault_port *fault, struct packet *packets, u
 {
 	struct packet gone[PORT_BURST];
 	uint32_t kept = 0, taken = 0;
+	bool cuts = fault_cuts(fault);
+	struct fault_cut cut;
 
 	for (uint32_t i = 0; i < count; i++) {
-		uint64_t number = fault->arrivals++;
+		uint64_t number;
 
-		if (fault_strike(fault, &packets[i], number)) {
+		if (cuts && fault_cut_begin(&cut, &packets[i], fault->port.caps.mtu)) {
+			fault_strike_segments(fault, &cut);
+			gone[taken++] = packets[i];
+			continue;
+		}
+		number = fault->arrivals++;
+		if (fault_strike(fault, &packets[i], number) != PASSES) {
 			gone[taken++] = packets[i];
 			continue;
 		}
@@ -295,25 +458,16 @@ static uint32_t fault_rx(struct port *port, struct packet *packets, uint32_t max
 	return count;
 }
 
-static bool fault_owns(const struct fault_port *fault, const struct packet *packet)
-{
-	uintptr_t start = (uintptr_t)fault->memory, at = (uintptr_t)packet->data;
-
-	return at >= start && at < start + (size_t)fault->slots * fault->slot_bytes;
-}
-
 static void fault_rx_release(struct port *port, struct packet *packets, uint32_t count)
 {
 	struct fault_port *fault = fault_of(port);
 	uint32_t inner = 0;
 
 	for (uint32_t i = 0; i < count; i++) {
-		if (fault_owns(fault, &packets[i])) {
-			CHECK(fault->free_count < fault->slots);
-			fault->free[fault->free_count++] = (uint32_t)packets[i].port_ref;
-		} else {
+		if (fault_owns(fault, &packets[i]))
+			fault_give(fault, &packets[i]);
+		else
 			packets[inner++] = packets[i];
-		}
 	}
 	if (inner > 0)
 		port_rx_release(fault->inner, packets, inner);
@@ -357,6 +511,7 @@ static void fault_wait_done(struct port *port)
 static void fault_free(struct fault_port *fault)
 {
 	free(fault->heap);
+	free(fault->link.starts);
 	free(fault->free);
 	free(fault->memory);
 	free(fault);
@@ -383,32 +538,55 @@ static const struct port_ops fault_ops = {
 
 /* --- what the owner calls ---------------------------------------------------- */
 
+/* What may wait: for the time of the way, and for the link before that. */
+static uint32_t slots_of(const struct fault_config *config)
+{
+	double way_us = (double)(config->delay_us + config->jitter_us + HOLD_US);
+	double slots = config->queue_frames ? config->queue_frames : QUEUE_DEFAULT;
+
+	if (config->rate_bits)
+		slots = (config->queue_frames ? config->queue_frames : QUEUE_LINK_DEFAULT) +
+			2 * (way_us * 1e-6 * (double)config->rate_bits / (8.0 * WIRE_BYTES_LEAST) +
+			     PORT_BURST);
+	return slots > QUEUE_MAX ? QUEUE_MAX : (uint32_t)slots;
+}
+
+static bool fault_allocate(struct fault_port *fault, const struct fault_config *config)
+{
+	uint32_t mtu = MIN_OF(fault->inner->caps.mtu, 65400u);
+
+	fault->slots = slots_of(config);
+	fault->slot_bytes = ALIGN_UP(mtu + ETHERNET_BYTES + TAGS_BYTES, (uint32_t)CACHE_LINE);
+	fault->slot_bytes = MAX_OF(fault->slot_bytes, SLOT_BYTES_MIN);
+	fault->link.room = config->queue_frames ? MIN_OF(config->queue_frames, QUEUE_MAX)
+						: QUEUE_LINK_DEFAULT;
+	fault->link.starts = calloc(fault->link.room, sizeof(*fault->link.starts));
+	fault->heap = calloc(fault->slots, sizeof(*fault->heap));
+	fault->free = calloc(fault->slots, sizeof(*fault->free));
+	fault->memory = aligned_alloc(CACHE_LINE, (size_t)fault->slots * fault->slot_bytes);
+	if (!fault->link.starts || !fault->heap || !fault->free || !fault->memory)
+		return false;
+	while (fault->free_count < fault->slots) {
+		fault->free[fault->free_count] = fault->free_count;
+		fault->free_count++;
+	}
+	return true;
+}
+
 struct port *fault_wrap(struct port *inner, const struct fault_config *config)
 {
 	struct fault_port *fault = calloc(1, sizeof(*fault));
-	uint32_t slots = config->queue_frames ? MIN_OF(config->queue_frames, QUEUE_MAX) : QUEUE_DEFAULT;
 
 	if (!fault)
 		return NULL;
-	fault->slots = slots;
-	fault->slot_bytes = ALIGN_UP(MIN_OF(inner->caps.mtu, 65400u) + ETHERNET_BYTES + 4,
-				     (uint32_t)CACHE_LINE);
-	fault->slot_bytes = MAX_OF(fault->slot_bytes, SLOT_BYTES_MIN);
-	fault->heap = calloc(slots, sizeof(*fault->heap));
-	fault->free = calloc(slots, sizeof(*fault->free));
-	fault->memory = aligned_alloc(CACHE_LINE, (size_t)slots * fault->slot_bytes);
-	if (!fault->heap || !fault->free || !fault->memory) {
+	fault->inner = inner;
+	if (!fault_allocate(fault, config)) {
 		fault_free(fault);
 		return NULL;
-	}
-	while (fault->free_count < slots) {
-		fault->free[fault->free_count] = fault->free_count;
-		fault->free_count++;
 	}
 	fault->port = (struct port){
 		.ops = &fault_ops, .caps = inner->caps, .wait_fd = inner->wait_fd, .advice = inner->advice};
 	snprintf(fault->port.text, sizeof(fault->port.text), "fault over %.80s", inner->text);
-	fault->inner = inner;
 	fault->random = random_seeded(config->seed);
 	fault_configure(&fault->port, config);
 	return &fault->port;
@@ -435,6 +613,8 @@ void fault_configure(struct port *port, const struct fault_config *config)
 
 	fault->config = *config;
 	fault->config.jitter_us = MIN_OF(config->jitter_us, (uint64_t)UINT32_MAX);
+	fault->config.queue_frames = config->queue_frames ? MIN_OF(config->queue_frames, fault->link.room)
+							  : MIN_OF(QUEUE_LINK_DEFAULT, fault->link.room);
 	fault->odds = (struct fault_odds){
 		.loss = odds_of(config->loss),
 		.duplicate = odds_of(config->duplicate),
@@ -446,6 +626,13 @@ void fault_configure(struct port *port, const struct fault_config *config)
 const struct fault_stats *fault_stats(const struct port *port)
 {
 	return &((const struct fault_port *)port)->stats;
+}
+
+uint32_t fault_waiting(const struct port *port)
+{
+	const struct fault_port *fault = (const struct fault_port *)port;
+
+	return fault->heap_count + fault->held_count;
 }
 
 uint64_t fault_deadline_us(const struct port *port)

@@ -8,8 +8,10 @@
 
 #include "port/fault.h"
 
-#define KEYS       "loss, duplicate, reorder, corrupt, delay, jitter, seed, queue"
+#define KEYS       "loss, duplicate, reorder, corrupt, delay, jitter, rate, queue, ecn, seed"
 #define DELAY_MAX  3600e6 /* an hour, in microseconds */
+#define RATE_MAX   1e12   /* bits a second; the time of a frame has a nanosecond's grain */
+#define RATE_MIN   1e3
 #define QUEUE_MOST (1u << 20)
 
 struct reader {
@@ -18,7 +20,7 @@ struct reader {
 	size_t error_bytes;
 };
 
-enum kind { KIND_CHANCE, KIND_TIME, KIND_SEED, KIND_QUEUE };
+enum kind { KIND_CHANCE, KIND_TIME, KIND_RATE, KIND_SEED, KIND_FRAMES };
 
 static const struct key {
 	const char *name;
@@ -31,8 +33,10 @@ static const struct key {
 	{"corrupt", KIND_CHANCE, offsetof(struct fault_config, corrupt)},
 	{"delay", KIND_TIME, offsetof(struct fault_config, delay_us)},
 	{"jitter", KIND_TIME, offsetof(struct fault_config, jitter_us)},
+	{"rate", KIND_RATE, offsetof(struct fault_config, rate_bits)},
+	{"queue", KIND_FRAMES, offsetof(struct fault_config, queue_frames)},
+	{"ecn", KIND_FRAMES, offsetof(struct fault_config, ecn_frames)},
 	{"seed", KIND_SEED, offsetof(struct fault_config, seed)},
-	{"queue", KIND_QUEUE, offsetof(struct fault_config, queue_frames)},
 };
 
 __attribute__((format(printf, 2, 3))) static int refuse(const struct reader *reader, const char *format, ...)
@@ -94,6 +98,24 @@ static int read_time(const struct reader *reader, const char *name, const char *
 	return 0;
 }
 
+static int read_rate(const struct reader *reader, const char *name, const char *text, uint64_t *bits)
+{
+	double number;
+	const char *unit = read_decimal(text, &number);
+	double factor = strcmp(unit, "bit") == 0    ? 1
+			: strcmp(unit, "kbit") == 0 ? 1e3
+			: strcmp(unit, "mbit") == 0 ? 1e6
+			: strcmp(unit, "gbit") == 0 ? 1e9
+						    : 0;
+
+	if (unit == text || number * factor < RATE_MIN || number * factor > RATE_MAX)
+		return refuse(reader,
+			      "%s=%s is no rate: write 500kbit, 100mbit or 2.5gbit, from 1kbit to 1000gbit",
+			      name, text);
+	*bits = (uint64_t)(number * factor + 0.5);
+	return 0;
+}
+
 static int read_whole(const struct reader *reader, const char *name, const char *text, uint64_t most,
 		      uint64_t *number)
 {
@@ -115,7 +137,7 @@ static int read_whole(const struct reader *reader, const char *name, const char 
 static int read_value(const struct reader *reader, const struct key *key, const char *text)
 {
 	void *field = (char *)reader->config + key->offset;
-	uint64_t queue;
+	uint64_t frames;
 	int result;
 
 	switch (key->kind) {
@@ -123,12 +145,14 @@ static int read_value(const struct reader *reader, const struct key *key, const 
 		return read_chance(reader, key->name, text, field);
 	case KIND_TIME:
 		return read_time(reader, key->name, text, field);
+	case KIND_RATE:
+		return read_rate(reader, key->name, text, field);
 	case KIND_SEED:
 		return read_whole(reader, key->name, text, UINT64_MAX, field);
-	case KIND_QUEUE:
-		result = read_whole(reader, key->name, text, QUEUE_MOST, &queue);
+	case KIND_FRAMES:
+		result = read_whole(reader, key->name, text, QUEUE_MOST, &frames);
 		if (result == 0)
-			reader->config->queue_frames = (uint32_t)queue;
+			*(uint32_t *)field = (uint32_t)frames;
 		return result;
 	}
 	return -EINVAL;
@@ -165,5 +189,7 @@ int fault_parse(const char *text, struct fault_config *config, char *error, size
 		result = read_pair(&reader, pair);
 	if (result == 0 && config->jitter_us > config->delay_us)
 		return refuse(&reader, "jitter is more than delay: give a delay at least as long");
+	if (result == 0 && config->ecn_frames && !config->rate_bits)
+		return refuse(&reader, "ecn marks what waits for a slow link: give a rate, too");
 	return result;
 }

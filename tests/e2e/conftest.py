@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from hosts import Hosts, remove_leftovers
+from hosts import Bridged, Hosts, remove_leftovers
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -19,3 +19,10 @@ def hosts():
     """Two fresh hosts, "client" and "server"; see hosts.py."""
     with Hosts() as pair:
         yield pair
+
+
+@pytest.fixture
+def bridged():
+    """The same with a machine in the wire, for Bridge; the kernel's offloads are on."""
+    with Bridged(offloads=True) as hosts:
+        yield hosts

@@ -92,6 +92,7 @@ class Hosts:
         self.queues, self.offloads, self.network, self.mtu = queues, offloads, network, mtu
         self.prefix = f"{PREFIX}-{os.getpid()}-{next(NUMBERS)}"
         self.processes = []
+        self.others = []  # hosts without an address
 
     # --- what a test asks ---------------------------------------------------
 
@@ -195,21 +196,28 @@ class Hosts:
         self.remove()
 
     def build(self):
-        client, server = (self.netns(host) for host in self.names)
-        for name in client, server:
-            command(["ip", "netns", "add", name])
-        queues = ["numtxqueues", self.queues, "numrxqueues", self.queues]
-        command(["ip", "link", "add", "eth0", "netns", client, *queues, "type", "veth", "peer", "name", "eth0",
-                 "netns", server, *queues])
+        for host in self.names + self.others:
+            command(["ip", "netns", "add", self.netns(host)])
+            # No IPv6: its own chatter would disturb counts.
+            self.run(host, ["sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1",
+                            "net.ipv6.conf.default.disable_ipv6=1"])
+            self.run(host, ["ip", "link", "set", "lo", "up"])
+        self.build_links()
         for host in self.names:
             self.build_host(host)
         for host in self.names:  # a link is up when both ends are
             wait_until(lambda: self.link(host)["operstate"] == "UP", what=f"the link of {host}")
 
+    def build_links(self):
+        self.join(self.names[0], "eth0", self.names[1], "eth0")
+
+    def join(self, one, interface, other, others_interface):
+        """A cable between two hosts."""
+        queues = ["numtxqueues", self.queues, "numrxqueues", self.queues]
+        command(["ip", "link", "add", interface, "netns", self.netns(one), *queues, "type", "veth", "peer", "name",
+                 others_interface, "netns", self.netns(other), *queues])
+
     def build_host(self, host):
-        # No IPv6: its own chatter would disturb counts.
-        self.run(host, ["sysctl", "-qw", "net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1"])
-        self.run(host, ["ip", "link", "set", "lo", "up"])
         self.run(host, ["ip", "address", "add", f"{self.address(host)}/24", "dev", "eth0"])
         if not self.offloads:
             self.run(host, ["ethtool", "-K", "eth0", "tx", "off", "txvlan", "off"])
@@ -223,5 +231,54 @@ class Hosts:
             for stream in process.stdout, process.stderr:
                 if stream:
                     stream.close()
-        for host in self.names:
+        for host in self.names + self.others:
             remove_namespace(self.netns(host))
+
+
+class Bridged(Hosts):
+    """The same with a machine in the wire, on which c10m bridge runs: see Bridge.
+
+      client                  wire                  server
+      eth0 10.77.0.1/24  ==  eth0  eth1  ==  eth0 10.77.0.2/24
+    """
+
+    def __init__(self, **words):
+        super().__init__(**words)
+        self.others = ["wire"]
+
+    def build_links(self):
+        for host, interface in ("client", "eth0"), ("server", "eth1"):
+            self.join(host, "eth0", "wire", interface)
+            self.run("wire", ["ip", "link", "set", interface, "mtu", self.mtu, "up"])
+
+
+class Bridge:
+    """c10m bridge between the hosts of a Bridged:
+
+    with Bridge(bridged, "--fault", "delay=20ms,loss=1%") as bridge:
+        ...
+    bridge.report["a_to_b"]["lost"]     # a is the client's side
+
+    Its report is there after the block, or after stop(); each frame must be accounted for."""
+
+    def __init__(self, hosts, *words):
+        self.hosts, self.report = hosts, None
+        self.process, line = hosts.start("wire", [Hosts.built("c10m"), "bridge", "--a", "eth0", "--b", "eth1",
+                                                  "--json", *words])
+        assert line == "bridge: eth0 and eth1\n"
+
+    def stop(self, number=signal.SIGTERM):
+        code, out, err = self.hosts.stop(self.process, number)
+        assert (code, err) == (0, "")
+        self.report = json.loads(out)
+        for way in self.report.values():
+            out = sum(way[key] for key in ("sent", "lost", "queue_drops", "overflowed", "unsent", "refused", "waiting"))
+            assert way["received"] + way["duplicated"] == out, way
+        return self.report
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        if kind is None:
+            self.stop()

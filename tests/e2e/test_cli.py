@@ -25,7 +25,7 @@ def is_sentence(text):
 
 
 @pytest.mark.parametrize("args", [["--help"], ["-h"], ["help"], ["serve", "--help"], ["bench", "--help"],
-                                  ["bench", "stack", "--help"], ["version", "--help"],
+                                  ["bench", "stack", "--help"], ["version", "--help"], ["bridge", "--help"],
                                   *[["serve", server, "--help"] for server in SERVERS]])
 def test_help_goes_to_standard_output(args):
     done = c10m(*args)
@@ -33,7 +33,7 @@ def test_help_goes_to_standard_output(args):
     assert done.stdout.startswith("usage: c10m")
 
 
-@pytest.mark.parametrize("args", [["serve", "http"], ["serve", "echo"], ["bench", "stack"]])
+@pytest.mark.parametrize("args", [["serve", "http"], ["serve", "echo"], ["bench", "stack"], ["bridge"]])
 def test_every_option_that_is_understood_is_explained(args):
     """getopt takes any unambiguous beginning of an option: what it knows must be in the help."""
     rows = re.findall(r"^  --([a-z0-9-]+)( [A-Z])?", c10m(*args, "--help").stdout, re.MULTILINE)
@@ -70,7 +70,8 @@ def test_version():
     ["serve", "echo", "--interface", "lo", "--address", "10.9.9.0/24"],
     ["serve", "echo", "--interface", "lo", "--address", "10.9.9.9/24", "--fault", "loss=300%"],
     ["bench", "stack", "--connections", "0"], ["bench", "stack", "--burst", "65"], ["bench", "stack", "--acks", "x"],
-    ["bench", "stack", "1000"]])
+    ["bench", "stack", "1000"], ["bridge"], ["bridge", "--a", "eth0"], ["bridge", "eth0", "eth1"],
+    ["bridge", "--a", "eth0", "--b", "eth1", "--fault", "rate=fast"], ["bridge", "--fault-ab", "ecn=5"]])
 def test_wrong_usage_is_a_sentence_and_exit_code_2(args):
     done = c10m(*args)
     assert (done.returncode, done.stdout) == (2, "")

@@ -1,4 +1,4 @@
-/* port_bounce.c - the smallest thing that lives on an afxdp port: every frame goes back.
+/* port_bounce.c - the smallest thing that lives on a port: every frame goes back.
  * In: an interface and an address. Out: answers to ARP and ping, all other IPv4 frames with
  * their addresses (and UDP ports) exchanged; on standard output one line when it
  * is ready, and counters as JSON at the end.
@@ -12,6 +12,7 @@
 #include <string.h>
 
 #include "port/afxdp.h"
+#include "port/packet_socket.h"
 #include "wire/bytes.h"
 
 #define PORTS_MAX   16
@@ -21,7 +22,8 @@ struct bounce {
 	struct port *ports[PORTS_MAX];
 	int count;
 	uint32_t address;
-	uint32_t reopen; /* times to open and close before the one that counts */
+	bool packet_socket; /* instead of AF_XDP */
+	uint32_t reopen;    /* times to open and close before the one that counts */
 	uint64_t verified, unsent, sleeps;
 };
 
@@ -157,7 +159,7 @@ static void bounce_report(const struct bounce *bounce)
 static __attribute__((noreturn)) void usage(void)
 {
 	fprintf(stderr, "usage: port_bounce --interface IF --address A [--mode auto|generic|native]\n"
-			"                   [--queues N] [--frames N] [--reopen N]\n");
+			"                   [--queues N] [--frames N] [--reopen N] [--packet]\n");
 	exit(2);
 }
 
@@ -175,13 +177,10 @@ static enum afxdp_mode mode_parse(const char *text)
 static struct afxdp_config config_parse(struct bounce *bounce, int argc, char **argv)
 {
 	static const struct option known[] = {
-		{"interface", required_argument, NULL, 'i'},
-		{"address", required_argument, NULL, 'a'},
-		{"mode", required_argument, NULL, 'm'},
-		{"queues", required_argument, NULL, 'q'},
-		{"frames", required_argument, NULL, 'f'},
-		{"reopen", required_argument, NULL, 'r'},
-		{NULL, 0, NULL, 0},
+		{"interface", required_argument, NULL, 'i'}, {"address", required_argument, NULL, 'a'},
+		{"mode", required_argument, NULL, 'm'},      {"queues", required_argument, NULL, 'q'},
+		{"frames", required_argument, NULL, 'f'},    {"reopen", required_argument, NULL, 'r'},
+		{"packet", no_argument, NULL, 'p'},          {NULL, 0, NULL, 0},
 	};
 	struct afxdp_config config = {0};
 	struct in_addr address;
@@ -200,6 +199,8 @@ static struct afxdp_config config_parse(struct bounce *bounce, int argc, char **
 			config.frames = (uint32_t)strtoul(optarg, NULL, 10);
 		else if (letter == 'r')
 			bounce->reopen = (uint32_t)strtoul(optarg, NULL, 10);
+		else if (letter == 'p')
+			bounce->packet_socket = true;
 		else
 			usage();
 	}
@@ -211,9 +212,14 @@ static struct afxdp_config config_parse(struct bounce *bounce, int argc, char **
 
 static void bounce_open(struct bounce *bounce, const struct afxdp_config *config)
 {
+	const struct packet_socket_config packet = {
+		.interface = config->interface, .address = config->address, .queues = config->queues};
 	char error[PORT_ERROR_BYTES];
 
-	bounce->count = afxdp_open(config, bounce->ports, PORTS_MAX, error);
+	if (bounce->packet_socket)
+		bounce->count = packet_socket_open(&packet, bounce->ports, PORTS_MAX, error);
+	else
+		bounce->count = afxdp_open(config, bounce->ports, PORTS_MAX, error);
 	if (bounce->count < 0) {
 		fprintf(stderr, "port_bounce: %s\n", error);
 		exit(1);
@@ -239,7 +245,8 @@ int main(int argc, char **argv)
 		bounce_close(&bounce);
 		bounce_open(&bounce, &config);
 	}
-	printf("ready: %s\n", bounce.ports[0]->text);
+	printf("ready: %s%s%s\n", bounce.ports[0]->text, bounce.ports[0]->advice ? "; " : "",
+	       bounce.ports[0]->advice ? bounce.ports[0]->advice : "");
 	fflush(stdout);
 	bounce_run(&bounce);
 	bounce_report(&bounce);

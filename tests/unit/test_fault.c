@@ -115,7 +115,9 @@ static void assert_balanced(const struct rig *rig)
 
 	assert_int_equal(stats->seen, rig->sent);
 	assert_int_equal(stats->passed, rig->received);
-	assert_int_equal(stats->seen + stats->duplicated, stats->passed + stats->lost + stats->overflowed);
+	assert_int_equal(stats->seen + stats->duplicated, stats->passed + stats->lost + stats->overflowed +
+								  stats->queue_drops +
+								  fault_waiting(rig->far));
 }
 
 /* Within five standard deviations of what the odds say. */
@@ -368,6 +370,311 @@ static void test_sending(void **state)
 	rig_free(rig);
 }
 
+/* --- a slow link --------------------------------------------------------------- */
+
+#define WIRE_BITS ((FRAME_BYTES + 24u) * 8u)
+
+/* When the frame of this number has passed a link of so many bits a second that was free at time 0. */
+static uint64_t through_us(uint64_t number, uint64_t rate_bits)
+{
+	return ((number + 1) * WIRE_BITS * 1000000 + rate_bits - 1) / rate_bits;
+}
+
+/* Every frame leaves in its own microsecond, and rounding does not add up. */
+static void test_rate(void **state)
+{
+	const struct fault_config config = {.rate_bits = 7000000, .queue_frames = 2000, .seed = 1};
+	struct rig *rig = rig_new(&config);
+
+	(void)state;
+	for (uint32_t i = 0; i < 2000; i += 50) {
+		rig_send(rig, 50);
+		assert_int_equal(rig_receive(rig, PORT_BURST), 0);
+	}
+	for (uint64_t i = 0; i < 2000; i++) {
+		uint64_t due_us = through_us(i, 7000000);
+
+		assert_int_equal(fault_deadline_us(rig->far), due_us);
+		rig->now_us = due_us - 1;
+		assert_int_equal(rig_receive(rig, PORT_BURST), 0);
+		rig->now_us = due_us;
+		assert_int_equal(rig_receive(rig, PORT_BURST), 1);
+		assert_int_equal(rig->numbers[i], i);
+	}
+	assert_balanced(rig);
+	assert_int_equal(fault_stats(rig->far)->delayed, 2000);
+	rig_free(rig);
+}
+
+/* A link that was idle starts anew; the delay comes behind it. */
+static void test_rate_and_delay(void **state)
+{
+	const struct fault_config config = {.rate_bits = 1000000, .delay_us = 30000, .seed = 1};
+	struct rig *rig = rig_new(&config);
+
+	(void)state;
+	for (uint64_t start_us = 0; start_us < 1000000; start_us += 200000) {
+		rig->now_us = start_us;
+		rig_send(rig, 2);
+		assert_int_equal(rig_receive(rig, PORT_BURST), 0);
+		assert_int_equal(fault_deadline_us(rig->far), start_us + through_us(0, 1000000) + 30000);
+		rig->now_us = start_us + through_us(0, 1000000) + 30000;
+		assert_int_equal(rig_receive(rig, PORT_BURST), 1);
+		assert_int_equal(fault_deadline_us(rig->far), start_us + through_us(1, 1000000) + 30000);
+		rig->now_us = start_us + through_us(1, 1000000) + 30000;
+		assert_int_equal(rig_receive(rig, PORT_BURST), 1);
+	}
+	rig_free(rig);
+}
+
+/* One frame is on the link, ten wait, the others are lost; what is on its way takes no place of the queue. */
+static void test_queue_before_the_link(void **state)
+{
+	const struct fault_config config = {
+		.rate_bits = 1000000, .delay_us = 500000, .queue_frames = 10, .seed = 1};
+	struct rig *rig = rig_new(&config);
+
+	(void)state;
+	rig_send(rig, 50);
+	rig_receive(rig, PORT_BURST);
+	assert_int_equal(fault_stats(rig->far)->queue_drops, 39);
+	assert_int_equal(fault_waiting(rig->far), 11);
+	rig->now_us = through_us(2, 1000000); /* three are through: the fourth is on the link, seven wait */
+	rig_send(rig, 4);
+	rig_receive(rig, PORT_BURST);
+	assert_int_equal(fault_stats(rig->far)->queue_drops, 40);
+	rig->now_us = 400000; /* all are through, and none has arrived */
+	rig_send(rig, 12);
+	rig_receive(rig, PORT_BURST);
+	assert_int_equal(fault_stats(rig->far)->queue_drops, 41);
+	assert_int_equal(rig->received, 0);
+	assert_int_equal(fault_stats(rig->far)->overflowed, 0);
+	while (fault_deadline_us(rig->far) != UINT64_MAX) {
+		rig->now_us = fault_deadline_us(rig->far);
+		rig_receive(rig, PORT_BURST);
+	}
+	assert_int_equal(rig->received, 66 - 41);
+	assert_balanced(rig);
+	rig_free(rig);
+}
+
+/* Long before the queue is full, those who understand it are told. */
+static void test_congestion_marks(void **state)
+{
+	const struct fault_config config = {.rate_bits = 1000000, .ecn_frames = 5, .seed = 1};
+	struct rig *rig = rig_new(&config);
+	struct packet packets[20];
+
+	(void)state;
+	assert_int_equal(port_tx_reserve(rig->near, packets, 20), 20);
+	for (uint32_t i = 0; i < 20; i++) { /* ECT(0), and every fourth knows nothing of it */
+		packets[i].bytes = FRAME_BYTES;
+		memset(packets[i].data, 0, FRAME_BYTES);
+		packets[i].data[12] = 8;
+		packets[i].data[14] = 0x45;
+		packets[i].data[15] = i % 4 == 3 ? 0 : 2;
+	}
+	port_tx_submit(rig->near, packets, 20, 20);
+	assert_int_equal(port_rx(rig->far, packets, 20), 0);
+	assert_int_equal(fault_stats(rig->far)->marked, 14 - 4); /* of 6 to 19 */
+	fault_set_time(rig->far, 1000000);
+	assert_int_equal(port_rx(rig->far, packets, 20), 20);
+	for (uint32_t i = 0; i < 20; i++)
+		assert_int_equal(packets[i].data[15], i % 4 == 3 ? 0 : i < 6 ? 2 : 3);
+	port_rx_release(rig->far, packets, 20);
+	rig_free(rig);
+}
+
+/* How late the owner came for its frames. */
+static void test_lateness(void **state)
+{
+	const struct fault_config config = {.delay_us = 1000, .seed = 1};
+	struct rig *rig = rig_new(&config);
+	const struct fault_stats *stats = fault_stats(rig->far);
+
+	(void)state;
+	rig_send(rig, 2);
+	rig_receive(rig, PORT_BURST);
+	rig->now_us = 1000;
+	rig_receive(rig, 1);
+	assert_int_equal(stats->late_max_us, 0);
+	rig->now_us = 1030;
+	rig_receive(rig, PORT_BURST);
+	assert_int_equal(stats->late_frames, 2);
+	assert_int_equal(stats->late_us, 30);
+	assert_int_equal(stats->late_max_us, 30);
+	rig_free(rig);
+}
+
+/* --- long frames ----------------------------------------------------------------- */
+
+#define LONG_HEADERS 66u
+#define LONG_BYTES   (LONG_HEADERS + 20 * 1000)
+
+/* A port that delivers long frames, each followed by a short one, as many as it is told. */
+struct source {
+	struct port port;
+	uint32_t left, delivered, released;
+	uint8_t frames[2][LONG_BYTES];
+};
+
+static void source_fill(uint8_t *frame, uint32_t number, uint32_t payload)
+{
+	memset(frame, 0, LONG_HEADERS);
+	frame[12] = 8;
+	frame[14] = 0x45;
+	frame[16] = (uint8_t)((payload + 52) >> 8);
+	frame[17] = (uint8_t)(payload + 52);
+	frame[23] = 6;
+	frame[38] = (uint8_t)(number >> 8); /* the sequence number tells the frames apart */
+	frame[39] = (uint8_t)number;
+	frame[46] = 0x80;
+	memset(frame + LONG_HEADERS, (int)(number & 0xff), payload);
+}
+
+static uint32_t source_rx(struct port *port, struct packet *packets, uint32_t max)
+{
+	struct source *source = (struct source *)port;
+
+	if (source->left == 0 || max < 2)
+		return 0;
+	source->left--;
+	source_fill(source->frames[0], source->delivered, LONG_BYTES - LONG_HEADERS);
+	source_fill(source->frames[1], source->delivered, 10);
+	packets[0] = packets[1] =
+		(struct packet){.checksum = PACKET_CSUM_PARTIAL, .csum_start = 34, .csum_offset = 16};
+	packets[0].data = source->frames[0];
+	packets[0].bytes = LONG_BYTES;
+	packets[0].gso_bytes = 1000;
+	packets[0].header_bytes = LONG_HEADERS;
+	packets[1].data = source->frames[1];
+	packets[1].bytes = LONG_HEADERS + 10;
+	source->delivered++;
+	return 2;
+}
+
+static void source_rx_release(struct port *port, struct packet *packets, uint32_t count)
+{
+	(void)packets;
+	((struct source *)port)->released += count;
+}
+
+static void source_close(struct port *port)
+{
+	(void)port; /* the test's own */
+}
+
+static const struct port_ops source_ops = {
+	.name = "source", .rx = source_rx, .rx_release = source_rx_release, .close = source_close};
+
+static struct port *source_wrapped(struct source *source, uint32_t frames, const struct fault_config *config)
+{
+	struct port *fault;
+
+	*source = (struct source){.port = {.ops = &source_ops, .caps = {.mtu = 1500}}, .left = frames};
+	fault = fault_wrap(&source->port, config);
+	assert_non_null(fault);
+	return fault;
+}
+
+/* Without faults they are left alone. */
+static void test_long_frames_pass(void **state)
+{
+	const struct fault_config config = {.seed = 1};
+	static struct source source;
+	struct port *fault = source_wrapped(&source, 1, &config);
+	struct packet packets[PORT_BURST];
+
+	(void)state;
+	assert_int_equal(port_rx(fault, packets, PORT_BURST), 2);
+	assert_int_equal(packets[0].bytes, LONG_BYTES);
+	assert_int_equal(packets[0].gso_bytes, 1000);
+	assert_int_equal(fault_stats(fault)->cut, 0);
+	port_rx_release(fault, packets, 2);
+	assert_int_equal(source.released, 2);
+	port_close(fault);
+}
+
+/* With faults each of their packets has its own fate; those that pass keep their order. */
+static void test_long_frames_are_cut(void **state)
+{
+	const struct fault_config config = {.loss = 0.1, .seed = 1};
+	static struct source source;
+	struct port *fault = source_wrapped(&source, 1000, &config);
+	struct packet packets[PORT_BURST];
+	uint32_t shorts = 0, segments = 0, last = 0, idle = 0;
+
+	(void)state;
+	while (idle++ < 3) {
+		uint32_t count = port_rx(fault, packets, PORT_BURST);
+
+		for (uint32_t i = 0; i < count; i++) {
+			const uint8_t *data = packets[i].data;
+			uint32_t number = (uint32_t)(source.delivered - 1) * 64;
+
+			assert_true(packets[i].bytes == LONG_HEADERS + 1000 ||
+				    packets[i].bytes == LONG_HEADERS + 10);
+			assert_int_equal(packets[i].checksum, PACKET_CSUM_PARTIAL);
+			assert_int_equal(packets[i].gso_bytes, 0);
+			assert_int_equal(packets[i].csum_start, 34);
+			assert_int_equal(data[packets[i].bytes - 1], (source.delivered - 1) & 0xff);
+			number += packets[i].bytes > 100 ? (uint32_t)(data[40] << 8 | data[41]) / 1000 : 63;
+			assert_true(number > last || last == 0);
+			last = number;
+			segments += packets[i].bytes > 100;
+			shorts += packets[i].bytes < 100;
+		}
+		port_rx_release(fault, packets, count);
+		if (count > 0)
+			idle = 0;
+	}
+	assert_int_equal(fault_stats(fault)->cut, 1000);
+	assert_int_equal(fault_stats(fault)->seen, 21000);
+	assert_int_equal(segments + shorts + fault_stats(fault)->lost, 21000);
+	assert_share(20000 - segments, 20000, 0.1);
+	assert_share(1000 - shorts, 1000, 0.1);
+	assert_int_equal(source.released, 2000);
+	port_close(fault);
+}
+
+/* Damage is done to a frame whose sum was right before: nobody makes one that fits it. */
+static void test_damage_to_a_sum_left_undone(void **state)
+{
+	const struct fault_config config = {.corrupt = 1, .seed = 1};
+	static struct source source;
+	struct port *fault = source_wrapped(&source, 1, &config);
+	struct packet packets[PORT_BURST];
+	uint32_t count;
+
+	(void)state;
+	count = port_rx(fault, packets, PORT_BURST);
+	assert_int_equal(count, 21);
+	for (uint32_t i = 0; i < count; i++)
+		assert_int_equal(packets[i].checksum, PACKET_CSUM_NONE);
+	port_rx_release(fault, packets, count);
+	port_close(fault);
+}
+
+/* A link of 8 Mbit/s takes a microsecond for each byte that the segments have on the wire. */
+static void test_long_frames_on_a_link(void **state)
+{
+	const struct fault_config config = {.rate_bits = 8000000, .seed = 1};
+	static struct source source;
+	struct port *fault = source_wrapped(&source, 1, &config);
+	struct packet packets[PORT_BURST];
+
+	(void)state;
+	assert_int_equal(port_rx(fault, packets, PORT_BURST), 0);
+	fault_set_time(fault, 20 * (LONG_HEADERS + 1000 + 24) - 1);
+	assert_int_equal(port_rx(fault, packets, PORT_BURST), 19);
+	port_rx_release(fault, packets, 19);
+	fault_set_time(fault, 20 * (LONG_HEADERS + 1000 + 24) + LONG_HEADERS + 10 + 24);
+	assert_int_equal(port_rx(fault, packets, PORT_BURST), 2);
+	port_rx_release(fault, packets, 2);
+	assert_true(fault_deadline_us(fault) == UINT64_MAX);
+	port_close(fault);
+}
+
 /* --- parsing ----------------------------------------------------------------- */
 
 static void test_parse(void **state)
@@ -394,6 +701,14 @@ static void test_parse(void **state)
 	assert_int_equal(config.delay_us, 1500000);
 	assert_true(config.seed == UINT64_MAX);
 	assert_true(config.loss < 1e-9 && config.queue_frames == 0);
+	assert_int_equal(fault_parse("rate=2.5gbit,queue=1000,ecn=20", &config, error, sizeof(error)), 0);
+	assert_true(config.rate_bits == 2500000000);
+	assert_int_equal(config.queue_frames, 1000);
+	assert_int_equal(config.ecn_frames, 20);
+	assert_int_equal(fault_parse("rate=1000bit", &config, error, sizeof(error)), 0);
+	assert_true(config.rate_bits == 1000);
+	assert_int_equal(fault_parse("rate=56.6kbit", &config, error, sizeof(error)), 0);
+	assert_true(config.rate_bits == 56600);
 	assert_int_equal(fault_parse("delay=300us,loss=100%", &config, error, sizeof(error)), 0);
 	assert_true(config.delay_us == 300 && config.loss > 0.999);
 }
@@ -424,6 +739,14 @@ static void test_parse_errors(void **state)
 		{"seed=18446744073709551616", "whole"},
 		{"seed=0x1", "whole"},
 		{"queue=4294967296", "whole"},
+		{"ecn=x,rate=1mbit", "whole"},
+		{"ecn=20", "rate"},
+		{"rate=100", "rate"},
+		{"rate=100m", "rate"},
+		{"rate=0mbit", "rate"},
+		{"rate=999bit", "rate"},
+		{"rate=1001gbit", "rate"},
+		{"rate=mbit", "rate"},
 		{"=2%", "unknown"},
 		{"loss =2%", "unknown"},
 	};
@@ -457,6 +780,15 @@ int main(void)
 		cmocka_unit_test(test_overflow),
 		cmocka_unit_test(test_repeats_by_seed),
 		cmocka_unit_test(test_sending),
+		cmocka_unit_test(test_rate),
+		cmocka_unit_test(test_rate_and_delay),
+		cmocka_unit_test(test_queue_before_the_link),
+		cmocka_unit_test(test_congestion_marks),
+		cmocka_unit_test(test_lateness),
+		cmocka_unit_test(test_long_frames_pass),
+		cmocka_unit_test(test_long_frames_are_cut),
+		cmocka_unit_test(test_damage_to_a_sum_left_undone),
+		cmocka_unit_test(test_long_frames_on_a_link),
 		cmocka_unit_test(test_parse),
 		cmocka_unit_test(test_parse_errors),
 	};
