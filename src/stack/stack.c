@@ -153,10 +153,18 @@ static void listen_on(struct core *core, uint32_t service, bool on)
 	core->listeners[port] = on ? (uint8_t)(service + 1) : 0;
 }
 
+/* RFC 7323 section 2.2. */
+static uint8_t scale_for(uint32_t bytes)
+{
+	uint8_t scale = 0;
+
+	while (scale < 14 && bytes >> scale > 65536)
+		scale++;
+	return scale;
+}
+
 static void services_init(struct core *core, const struct stack_config *config)
 {
-	uint32_t largest = 65535;
-
 	core->callbacks = config->services;
 	core->service_count = config->service_count;
 	for (uint32_t i = 0; i < config->service_count; i++) {
@@ -171,11 +179,9 @@ static void services_init(struct core *core, const struct stack_config *config)
 			.port = from->port,
 			.nodelay = from->flags & C10M_NODELAY,
 		};
-		largest = MAX_OF(largest, core->services[i].receive_bytes);
+		core->services[i].wscale = scale_for(core->services[i].receive_bytes);
 		listen_on(core, i, true);
 	}
-	while (core->wscale < 14 && largest >> core->wscale > 65536)
-		core->wscale++;
 }
 
 static void lists_init(struct core *core)

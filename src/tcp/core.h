@@ -39,6 +39,7 @@ struct tcp_service {
 	const struct congestion_control *congestion;
 	uint16_t port;
 	bool nodelay;
+	uint8_t wscale; /* the least that tells of receive_bytes */
 };
 
 struct core_settings {
@@ -67,7 +68,7 @@ struct core {
 	struct core_settings settings;
 	struct tcp_service services[SERVICES_MAX];
 	uint32_t service_count;
-	uint8_t stack_id, wscale;
+	uint8_t stack_id;
 	bool stopping;
 	bool reused;         /* the segment at hand is a SYN that took the place of a TIME_WAIT entry ... */
 	uint32_t reused_seq; /* ... which had sent so far */
@@ -218,6 +219,7 @@ uint32_t tcp_rto_us(const struct core *core, const struct tcb *tcb);
 
 /* --- open.c: active opens and what both sides share */
 void tcp_open_setup(struct core *core, struct tcb *tcb, uint32_t iss, uint32_t irs);
+uint32_t tcp_initial_window(const struct core *core, const struct tcb *tcb);
 void tcp_learn_syn_options(struct core *core, struct tcb *tcb, const struct tcp_segment *segment);
 uint32_t tcp_mss_for(const struct core *core, uint32_t mtu); /* MSS to announce */
 void tcp_set_mss(struct core *core, struct tcb *tcb, uint32_t peer_mss);

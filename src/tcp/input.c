@@ -92,8 +92,7 @@ static enum drop_reason syn_sent_input(struct core *core, struct tcb *tcb, const
 	tcb->rcv_nxt = segment->seq + 1;
 	tcb->last_ack_sent = tcb->rcv_nxt;
 	tcb->rcv_adv = tcb->rcv_nxt + MIN_OF(tcp_receive_room(core, tcb), 65535u);
-	tcb->cwnd = MIN_OF(core->settings.initial_window_segments * tcb->mss,
-			   MAX_OF(2u * tcb->mss, 1460u * core->settings.initial_window_segments));
+	tcb->cwnd = tcp_initial_window(core, tcb);
 	tcb->snd_wnd = tcb->max_snd_wnd = segment->window;
 	tcb->snd_wl1 = segment->seq;
 	tcb->last_rx_tick = core->now_tick;

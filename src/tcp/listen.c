@@ -74,7 +74,7 @@ static void syn_ack(struct core *core, const struct eth_address *to, const struc
 		.window = (uint16_t)window,
 		.options = (uint8_t)(TCP_OPT_MSS | entry->options),
 		.mss = (uint16_t)tcp_mss_for(core, core->net.destinations.route.mtu),
-		.wscale = core->wscale,
+		.wscale = core->services[entry->service].wscale,
 		.ts_val = ts_val,
 		.ts_ecr = entry->ts_recent,
 	};
@@ -293,7 +293,7 @@ enum drop_reason tcp_listen_input(struct core *core, const uint8_t *frame, const
 static void acknowledge(struct core *core, const uint8_t *frame, const struct half_open *entry)
 {
 	uint32_t window = MIN_OF(core->services[entry->service].receive_bytes, 65535u);
-	uint32_t scale = entry->options & TCP_OPT_WSCALE ? core->wscale : 0;
+	uint32_t scale = entry->options & TCP_OPT_WSCALE ? core->services[entry->service].wscale : 0;
 	struct tcp_segment ack = {
 		.seq = entry->iss + 1,
 		.ack = entry->irs + 1,

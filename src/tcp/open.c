@@ -30,7 +30,7 @@ void tcp_learn_syn_options(struct core *core, struct tcb *tcb, const struct tcp_
 	}
 	if (segment->options & TCP_OPT_WSCALE && !core->settings.no_window_scale) {
 		tcb->options |= TCB_WSCALE;
-		tcb->wscales = (uint8_t)(segment->wscale << 4 | core->wscale);
+		tcb->wscales = (uint8_t)(segment->wscale << 4 | core->services[tcb->service].wscale);
 	}
 	if (segment->options & TCP_OPT_SACK_PERMITTED)
 		tcb->options |= TCB_SACK;
@@ -38,7 +38,7 @@ void tcp_learn_syn_options(struct core *core, struct tcb *tcb, const struct tcp_
 }
 
 /* RFC 6928: min(10 MSS, max(2 MSS, 14600)). */
-static uint32_t initial_window(const struct core *core, const struct tcb *tcb)
+uint32_t tcp_initial_window(const struct core *core, const struct tcb *tcb)
 {
 	uint32_t bytes = core->settings.initial_window_segments * tcb->mss;
 
@@ -54,7 +54,7 @@ void tcp_open_setup(struct core *core, struct tcb *tcb, uint32_t iss, uint32_t i
 	tcb->last_ack_sent = irs + 1;
 	tcb->rcv_adv = tcb->rcv_nxt + MIN_OF(tcp_receive_room(core, tcb), 65535u);
 	tcb->ssthresh = UINT32_MAX >> 1;
-	tcb->cwnd = initial_window(core, tcb);
+	tcb->cwnd = tcp_initial_window(core, tcb);
 	tcb->unacked_tick = core->now_tick;
 	tcp_arm_keepalive(core, tcb);
 }

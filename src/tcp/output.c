@@ -10,7 +10,8 @@
 #define HEADERS (ETH_HEADER_BYTES + IPV4_HEADER_BYTES)
 
 /* RCV.WND, never taken back (RFC 9293 section 3.8.6), and opened only by steps worth telling
- * (section 3.8.6.2.2). */
+ * (section 3.8.6.2.2). Where its edge cannot be told to the byte less is told, and what was told before is
+ * still taken (RFC 7323 section 2.4): more would not fit into the buffer. */
 static uint16_t window_to_advertise(struct core *core, struct tcb *tcb, bool syn)
 {
 	uint32_t limit = core->services[tcb->service].receive_bytes;
@@ -23,7 +24,7 @@ static uint16_t window_to_advertise(struct core *core, struct tcb *tcb, bool syn
 	window = MIN_OF((right - tcb->rcv_nxt) >> scale, 65535u);
 	right = tcb->rcv_nxt + (window << scale);
 	tcb->rcv_adv = seq_max(right, tcb->rcv_adv);
-	return (uint16_t)MIN_OF((tcb->rcv_adv - tcb->rcv_nxt + (1u << scale) - 1) >> scale, 65535u);
+	return (uint16_t)MIN_OF((tcb->rcv_adv - tcb->rcv_nxt) >> scale, 65535u);
 }
 
 static void acknowledged(struct core *core, struct tcb *tcb)
@@ -91,7 +92,7 @@ static void emit_syn(struct core *core, struct tcb *tcb, struct packet *packet)
 		.flags = (uint8_t)(TCP_SYN | (answer ? TCP_ACK : 0)),
 		.options = TCP_OPT_MSS,
 		.mss = (uint16_t)tcp_mss_for(core, core->net.destinations.route.mtu),
-		.wscale = core->wscale,
+		.wscale = core->services[tcb->service].wscale,
 	};
 
 	if (answer ? tcb->options & TCB_WSCALE : !core->settings.no_window_scale)
@@ -111,6 +112,17 @@ static void emit_syn(struct core *core, struct tcb *tcb, struct packet *packet)
 	tcb->snd_nxt = tcb->snd_una + 1;
 	if (!(tcb->timers & TCB_TIMER_RTX))
 		tcp_arm_rtx(core, tcb);
+}
+
+/* Nothing else is in flight. After a pause of more than a time-out cwnd says nothing of the network any more
+ * (RFC 5681 section 4.1). */
+static void first_in_flight(const struct core *core, struct tcb *tcb)
+{
+	uint32_t restart = tcp_initial_window(core, tcb);
+
+	if (tcb->cwnd > restart && core->now_tick - tcb->unacked_tick > tcp_rto_us(core, tcb) / TICK_US)
+		tcb->cwnd = restart;
+	tcb->unacked_tick = core->now_tick;
 }
 
 /* Sends what stands at snd_nxt: payload, FIN or both. */
@@ -143,7 +155,7 @@ static void emit_data(struct core *core, struct tcb *tcb, struct packet *packet,
 		tcb->options &= (uint16_t)~TCB_BACKED;
 	if (!(tcb->timers & TCB_TIMER_RTX) || tcb->timers & TCB_TIMER_PERSIST) {
 		if (tcb->snd_una + bytes + fin == tcb->snd_nxt)
-			tcb->unacked_tick = core->now_tick;
+			first_in_flight(core, tcb);
 		tcp_arm_rtx(core, tcb);
 	}
 }
@@ -332,12 +344,11 @@ void tcp_window_update(struct core *core, struct tcb *tcb)
 {
 	uint32_t limit = core->services[tcb->service].receive_bytes;
 	uint32_t right = tcb->rcv_nxt + tcp_receive_room(core, tcb);
-	uint32_t step = MIN_OF(limit / 2, 2u * tcb->mss);
+	bool closed = tcb->rcv_adv - tcb->rcv_nxt < 1u << (tcb->wscales & 15);
 
 	if (!synchronised(tcb) || tcb->pending & TCB_FIN_TAKEN || seq_leq(right, tcb->rcv_adv))
 		return;
-	if (right - tcb->rcv_adv <
-	    (tcb->rcv_adv == tcb->rcv_nxt ? MIN_OF(limit / 2, (uint32_t)tcb->mss) : step))
+	if (right - tcb->rcv_adv < MIN_OF(limit / 2, (closed ? 1u : 2u) * tcb->mss))
 		return;
 	if (tcb->rcv_adv - tcb->rcv_nxt >= limit / 2)
 		return; /* still wide open: the next acknowledgement says it */

@@ -323,6 +323,26 @@ enum drop_reason ooo_add(struct core *core, struct tcb *tcb, uint32_t seq, const
 	return DROP_NONE;
 }
 
+/* Copies what the last chunk has room for: a peer that sends single bytes must not hold a chunk for each. */
+static void recvq_take(struct core *core, struct tcb *tcb, uint32_t id)
+{
+	struct chunk *chunk = chunk_at(&core->chunks, id), *tail;
+
+	tcb->rcv_bytes += chunk->bytes;
+	if (tcb->rcv_tail == CHUNK_NONE) {
+		tcb->rcv_head = tcb->rcv_tail = id;
+		return;
+	}
+	tail = chunk_at(&core->chunks, tcb->rcv_tail);
+	if (chunk_capacity(tcb->rcv_tail) - tail->start - tail->bytes >= chunk->bytes) {
+		chunk_append(core, tcb->rcv_tail, chunk->data + chunk->start, chunk->bytes);
+		chunk_give(&core->chunks, id);
+		return;
+	}
+	tail->next = id;
+	tcb->rcv_tail = id;
+}
+
 void ooo_drain(struct core *core, struct tcb *tcb)
 {
 	while (tcb->ooo_head != CHUNK_NONE) {
@@ -343,14 +363,9 @@ void ooo_drain(struct core *core, struct tcb *tcb)
 		chunk->start = (uint16_t)(chunk->start + old);
 		chunk->bytes = (uint16_t)(chunk->bytes - old);
 		chunk->next = CHUNK_NONE;
-		if (tcb->rcv_tail == CHUNK_NONE)
-			tcb->rcv_head = id;
-		else
-			chunk_at(&core->chunks, tcb->rcv_tail)->next = id;
-		tcb->rcv_tail = id;
-		tcb->rcv_bytes += chunk->bytes;
 		core->counters.tcp_data_bytes_in += chunk->bytes;
 		tcb->rcv_nxt = end;
+		recvq_take(core, tcb, id);
 	}
 }
 

@@ -5,6 +5,7 @@
 #include "tcp/congestion.h"
 
 #define RTO_MAX_US         60000000u
+#define RTO_UNKNOWN_US     3000000u
 #define SYN_GIVE_UP_TICKS  180000u /* RFC 9293 section 3.8.3: three minutes at least */
 #define USER_TIMEOUT_TICKS 900000u /* R2: 100 s at least; a quarter of an hour outlives most outages */
 #define KEEPALIVE_PROBES   9u
@@ -32,6 +33,8 @@ uint32_t tcp_rto_us(const struct core *core, const struct tcb *tcb)
 {
 	uint64_t rto = core->settings.rto_initial_us;
 
+	if (!tcb->srtt_us && tcb->state >= TCP_ESTABLISHED) /* RFC 6298 section 5.7: the SYN was lost */
+		rto = MAX_OF(rto, RTO_UNKNOWN_US);
 	if (tcb->srtt_us)
 		rto = (uint64_t)tcb->srtt_us + MAX_OF(TICK_US, 4u * tcb->rttvar_us);
 	rto = MAX_OF(rto, core->settings.rto_min_us);

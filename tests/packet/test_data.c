@@ -451,6 +451,67 @@ static void window_never_shrinks(void **state)
 	test_finish(t);
 }
 
+/* With a scaled window its edge cannot always be told to the byte. What is told fits into the buffer and is
+ * taken; less than a unit is lost of what was told before (RFC 7323 section 2.4). */
+static void scaled_window_is_taken_to_its_edge(void **state)
+{
+	struct test *t = test_begin();
+	struct tcp_segment segment;
+	uint32_t total = 0, told = 1460, edge = 0;
+
+	(void)state;
+	t->services[0].receive_bytes = 300000;
+	t->peer->wscale = 0;
+	t->app.consume = 0;
+	t->app.quiet = true;
+	test_start(t);
+	open_server(t);
+	while (told > 0) {
+		uint32_t bytes = MIN_OF(told, 1459u);
+
+		inject(t, ". seq %u ack 1 len %u", 1 + total, bytes);
+		total += bytes;
+		pass_ms(t, 41);
+		next_segment(t, &segment);
+		assert_int_equal(segment.ack - t->peer->iss, 1 + total);
+		told = (uint32_t)segment.window << 3;
+		assert_true(total + told <= 300000);
+		assert_true(total + told + 8 > edge);
+		edge = MAX_OF(edge, total + told);
+	}
+	assert_in_range(total, 300000 - 15, 300000);
+	t->app.consume = SIZE_MAX;
+	app_resume(t, 0);
+	expect(t, ". seq 1 ack %u win 37500", 1 + total);
+	test_finish(t);
+}
+
+/* One service's large buffer does not make another's small one too small to be told of. */
+static void each_service_has_its_own_scale(void **state)
+{
+	struct test *t = test_begin();
+
+	(void)state;
+	t->services[0].receive_bytes = 4000;
+	t->services[1].receive_bytes = 1u << 30;
+	test_start(t);
+	inject(t, "S seq 0 win 1000 mss 1460 wscale 7");
+	expect(t, "S. seq 0 ack 1 win 4000 mss 1460 wscale 0");
+	inject(t, ". seq 1 ack 1");
+	expect_event(t, "open");
+	for (unsigned i = 0; i < 10; i++) {
+		inject(t, ". seq %u ack 1 len 1460", 1 + 1460 * i);
+		expect_event(t, "data 1460");
+		if (i % 2)
+			expect(t, ". seq 1 ack %u win 4000", 1 + 1460 * (i + 1));
+	}
+	app_connect(t, 5000);
+	expect(t, "S mss 1460 ts 0 wscale 14");
+	app_abort(t, 1);
+	expect_event(t, "close aborted#1");
+	test_finish(t);
+}
+
 /* --- sending ------------------------------------------------------------------------------------ */
 
 static void send_and_acknowledge(void **state)
@@ -682,6 +743,8 @@ static const struct CMUnitTest tests[] = {
 	TEST(unread_data_waits_for_resume),
 	TEST(window_reopens_without_silliness),
 	TEST(window_never_shrinks),
+	TEST(scaled_window_is_taken_to_its_edge),
+	TEST(each_service_has_its_own_scale),
 	TEST(send_and_acknowledge),
 	TEST(nagle_keeps_small_segments),
 	TEST(nodelay_sends_at_once),

@@ -81,6 +81,28 @@ static void no_chunk_for_out_of_order_data(void **state)
 	test_finish(t);
 }
 
+/* A peer that sends single bytes, every other one first, takes no chunk for each (design idea 4). */
+static void single_bytes_share_chunks(void **state)
+{
+	struct test *t = begin_chunks(4096, 64, 64);
+
+	(void)state;
+	t->app.consume = 0;
+	for (unsigned seq = 1; seq < 6000; seq += 100) {
+		for (unsigned i = 0; i < 100; i++) {
+			inject(t, ". seq %u ack 1 len 1", seq + (2 * i + 1) % 101);
+			discard_out(t);
+		}
+	}
+	assert_in_range(chunks(t), 3, 100); /* 6000 bytes */
+	t->app.consume = SIZE_MAX;
+	app_resume(t, 0);
+	discard_out(t);
+	assert_int_equal(t->slots[0].rx_bytes, 6000);
+	assert_int_equal(chunks(t), 0);
+	test_finish(t);
+}
+
 /* In-order data that the application consumes needs no chunk at all. */
 static void consumed_data_needs_no_chunk(void **state)
 {
@@ -451,6 +473,7 @@ static void pools_balance(void **state)
 static const struct CMUnitTest tests[] = {
 	TEST(no_chunk_for_unread_data),
 	TEST(no_chunk_for_out_of_order_data),
+	TEST(single_bytes_share_chunks),
 	TEST(consumed_data_needs_no_chunk),
 	TEST(no_chunk_to_send_from),
 	TEST(writable_comes_when_another_connection_gives_chunks_back),

@@ -1,0 +1,341 @@
+/* test_persist.c - windows that the peer closes, and when a connection is given up (RFC 9293 sections 3.8.3,
+ * 3.8.6). */
+#include "harness.h"
+
+/* --- zero window ------------------------------------------------------------------------------------ */
+
+/* What was lost cannot go again: the window has closed over it. It is probed like any closed window. */
+static void window_that_closes_over_a_loss_is_probed(void **state)
+{
+	struct test *t = begin_open();
+
+	(void)state;
+	app_send(t, 0, 1000);
+	expect(t, "P. seq 1 ack 1 len 1000");
+	inject(t, ". seq 1 ack 1 win 0");
+	mark(t);
+	pass_ms(t, 3000);
+	assert_true(counted(t, tcp_zero_window_probes) > 0);
+	expect(t, ". seq 1 ack 1 len 1");
+	discard_out(t);
+	inject(t, ". seq 1 ack 2 win 5000");
+	expect(t, "P. seq 2 ack 1 len 999");
+	test_finish(t);
+}
+
+/* RFC 9293 section 3.8.6.2.1: what fits into a small window goes after a while. */
+static void small_window_is_used_in_the_end(void **state)
+{
+	struct test *t = begin_open();
+
+	(void)state;
+	inject(t, ". seq 1 ack 1 win 5000");
+	inject(t, ". seq 1 ack 1 win 500");
+	app_send(t, 0, 4000);
+	expect_nothing(t);
+	pass_ms(t, 1100);
+	expect(t, ". seq 1 ack 1 len 500");
+	discard_out(t);
+	inject(t, ". seq 1 ack 501 win 5000");
+	expect(t, ". seq 501 ack 1 len 1460");
+	discard_out(t);
+	test_finish(t);
+}
+
+/* All of the window is out and its start was lost: an acknowledgement comes from the window's edge. */
+static void acknowledgement_from_the_edge_counts(void **state)
+{
+	struct test *t = test_begin();
+
+	(void)state;
+	t->services[0].receive_bytes = 2000;
+	test_start(t);
+	open_server(t);
+	app_send(t, 0, 100);
+	expect(t, "P. seq 1 ack 1 len 100");
+	inject(t, ". seq 1001 ack 1 len 1000");
+	expect(t, ". seq 101 ack 1 win 2000");
+	inject(t, ". seq 2001 ack 101");
+	pass_ms(t, 3000);
+	expect_nothing(t); /* neither an answer nor a retransmission */
+	test_finish(t);
+}
+
+/* Each has taken the other's probe, and neither counts its own as sent. */
+static void probes_that_cross(void **state)
+{
+	struct test *t = begin_open();
+
+	(void)state;
+	inject(t, ". seq 1 ack 1 win 0");
+	app_send(t, 0, 100);
+	mark(t);
+	inject(t, ". seq 1 ack 1 win 0 len 1");
+	pass_ms(t, 1100);
+	assert_true(counted(t, tcp_zero_window_probes) > 0);
+	discard_out(t);
+	inject(t, ". seq 1 ack 2 win 1000"); /* not in our window, but what it acknowledges counts */
+	expect_drop(t, TCP_OUT_OF_WINDOW);
+	expect(t, "P. seq 2 ack 2 len 99");
+	discard_events(t);
+	test_finish(t);
+}
+
+/* Its segments repeat the small window: that is no news. */
+static void talking_peer_does_not_put_the_probe_off(void **state)
+{
+	struct test *t = begin_open();
+	struct tcp_segment segment;
+	uint32_t sent = 0;
+
+	(void)state;
+	t->app.quiet = true;
+	inject(t, ". seq 1 ack 1 win 5000");
+	inject(t, ". seq 1 ack 1 win 500");
+	app_send(t, 0, 4000);
+	for (unsigned i = 0; i < 20; i++) {
+		inject(t, "P. seq %u ack 1 win 500 len 10", 1 + 10 * i);
+		pass_ms(t, 100);
+		while (t->out_count) {
+			next_segment(t, &segment);
+			sent = MAX_OF(sent, segment.payload_bytes);
+		}
+	}
+	assert_int_equal(sent, 500);
+	test_finish(t);
+}
+
+/* What a probe carried the peer has not taken: a reset from there would not be believed (RFC 5961). */
+static void abort_while_probing_is_believed(void **state)
+{
+	struct test *t = begin_open();
+
+	(void)state;
+	inject(t, ". seq 1 ack 1 win 0");
+	app_send(t, 0, 100);
+	expect_after(t, 200, ". seq 1 ack 1 len 1");
+	app_abort(t, 0);
+	expect(t, "R. seq 1 ack 1");
+	expect_event(t, "close aborted");
+	test_finish(t);
+}
+
+static void closed_window_is_probed_with_backoff(void **state)
+{
+	struct test *t = begin_open();
+
+	(void)state;
+	inject(t, ". seq 1 ack 1 win 0");
+	mark(t);
+	app_send(t, 0, 100);
+	expect_nothing(t);
+	expect_after(t, 200, ". seq 1 ack 1 len 1");
+	inject(t, ". seq 1 ack 1 win 0");
+	expect_after(t, 400, ". seq 1 ack 1 len 1");
+	inject(t, ". seq 1 ack 1 win 0");
+	expect_after(t, 800, ". seq 1 ack 1 len 1");
+	inject(t, ". seq 1 ack 1 win 0");
+	assert_int_equal(counted(t, tcp_zero_window_probes), 3);
+	inject(t, ". seq 1 ack 1 win 1000");
+	expect(t, "P. seq 1 ack 1 len 100");
+	inject(t, ". seq 1 ack 101 win 1000");
+	test_finish(t);
+}
+
+/* The peer takes the byte of the probe. */
+static void probe_that_is_taken(void **state)
+{
+	struct test *t = begin_open();
+
+	(void)state;
+	inject(t, ". seq 1 ack 1 win 0");
+	app_send(t, 0, 100);
+	expect_after(t, 200, ". seq 1 ack 1 len 1");
+	inject(t, ". seq 1 ack 2 win 99");
+	expect(t, "P. seq 2 ack 1 len 99");
+	inject(t, ". seq 1 ack 101 win 99");
+	test_finish(t);
+}
+
+/* RFC 9293 section 3.8.6.1: as long as it answers, a closed window does not end the connection. */
+static void answered_probes_go_on_for_ever(void **state)
+{
+	struct test *t = begin_open();
+	struct tcp_segment segment;
+
+	(void)state;
+	inject(t, ". seq 1 ack 1 win 0");
+	app_send(t, 0, 100);
+	for (unsigned i = 0; i < 60; i++) {
+		for (unsigned waited = 0; t->out_count == 0 && waited < 1300; waited++)
+			pass_ms(t, 100);
+		next_segment(t, &segment);
+		inject(t, ". seq 1 ack 1 win 0");
+	}
+	expect_no_event(t);
+	inject(t, ". seq 1 ack 1 win 1000");
+	expect(t, "P. seq 1 ack 1 len 100");
+	test_finish(t);
+}
+
+static void window_that_closes_with_data_in_flight(void **state)
+{
+	struct test *t = begin_open();
+
+	(void)state;
+	app_send(t, 0, 2000);
+	expect(t, ". seq 1 ack 1 len 1460");
+	inject(t, ". seq 1 ack 1461 win 0");
+	expect_nothing(t);
+	expect_after(t, 200, ". seq 1461 ack 1 len 1");
+	inject(t, ". seq 1 ack 1461 win 5000");
+	expect(t, "P. seq 1461 ack 1 len 540");
+	test_finish(t);
+}
+
+static void lost_window_update_is_survived(void **state)
+{
+	struct test *t = begin_open();
+
+	(void)state;
+	inject(t, ". seq 1 ack 1 win 0");
+	app_send(t, 0, 100);
+	expect_after(t, 200, ". seq 1 ack 1 len 1");
+	/* The window has opened, but only the answer to the next probe says so. */
+	expect_after(t, 400, ". seq 1 ack 1 len 1");
+	inject(t, ". seq 1 ack 1 win 5000");
+	expect(t, "P. seq 1 ack 1 len 100");
+	test_finish(t);
+}
+
+/* --- giving up ------------------------------------------------------------------------------------------ */
+
+static void user_timeout_ends_the_connection(void **state)
+{
+	struct test *t = test_begin();
+
+	(void)state;
+	t->services[0].user_timeout_ms = 5000;
+	test_start(t);
+	open_server(t);
+	mark(t);
+	app_send(t, 0, 100);
+	pass_ms(t, 4900);
+	expect_no_event(t);
+	pass_ms(t, 400);
+	expect_event(t, "close timeout");
+	assert_int_equal(counted(t, tcp_user_timeouts), 1);
+	assert_int_equal(usage(t).connections, 0);
+	discard_out(t);
+	pass_ms(t, 100000);
+	test_finish(t);
+}
+
+static void user_timeout_counts_from_the_last_progress(void **state)
+{
+	struct test *t = begin_open();
+
+	(void)state;
+	c10m_set_user_timeout(app_conn(t, 0), 5000);
+	app_send(t, 0, 200);
+	pass_ms(t, 4000);
+	discard_out(t);
+	inject(t, ". seq 1 ack 101");
+	pass_ms(t, 4000);
+	discard_out(t);
+	expect_no_event(t);
+	pass_ms(t, 2000);
+	discard_out(t);
+	expect_event(t, "close timeout");
+	test_finish(t);
+}
+
+static void user_timeout_of_a_closed_window(void **state)
+{
+	struct test *t = begin_open();
+
+	(void)state;
+	c10m_set_user_timeout(app_conn(t, 0), 5000);
+	inject(t, ". seq 1 ack 1 win 0");
+	app_send(t, 0, 200);
+	pass_ms(t, 10000); /* probes are not answered */
+	discard_out(t);
+	expect_event(t, "close timeout");
+	test_finish(t);
+}
+
+/* Answers to probes are no progress: who set a time-out wants it to hold (RFC 5482). */
+static void user_timeout_of_a_window_that_stays_closed(void **state)
+{
+	struct test *t = begin_open();
+
+	(void)state;
+	c10m_set_user_timeout(app_conn(t, 0), 5000);
+	inject(t, ". seq 1 ack 1 win 0");
+	app_send(t, 0, 200);
+	for (unsigned i = 0; i < 48; i++) {
+		pass_ms(t, 100);
+		if (discard_out(t))
+			inject(t, ". seq 1 ack 1 win 0");
+	}
+	expect_no_event(t);
+	pass_ms(t, 300);
+	discard_out(t);
+	expect_event(t, "close timeout");
+	test_finish(t);
+}
+
+/* RFC 9293 section 3.8.3: R2 is at least 100 seconds. */
+static void silence_ends_the_connection_after_100_seconds(void **state)
+{
+	struct test *t = begin_open();
+
+	(void)state;
+	app_send(t, 0, 100);
+	pass_ms(t, 100 * 1000);
+	expect_no_event(t);
+	pass_ms(t, 3000 * 1000);
+	expect_event(t, "close timeout");
+	discard_out(t);
+	assert_int_equal(usage(t).connections, 0);
+	test_finish(t);
+}
+
+static void idle_connection_lives_for_ever(void **state)
+{
+	struct test *t = begin_open();
+
+	(void)state;
+	pass_ms(t, 90ULL * 24 * 3600 * 1000); /* beyond 49 days: the tick wraps */
+	expect_nothing(t);
+	expect_no_event(t);
+	inject(t, "P. seq 1 ack 1 len 10");
+	expect_event(t, "data 10");
+	expect_after(t, 40, ". seq 1 ack 11");
+	app_send(t, 0, 10);
+	expect(t, "P. seq 1 ack 11 len 10");
+	expect_after(t, 200, "P. seq 1 ack 11 len 10");
+	test_finish(t);
+}
+
+static const struct CMUnitTest tests[] = {
+	TEST(window_that_closes_over_a_loss_is_probed),
+	TEST(small_window_is_used_in_the_end),
+	TEST(acknowledgement_from_the_edge_counts),
+	TEST(probes_that_cross),
+	TEST(talking_peer_does_not_put_the_probe_off),
+	TEST(abort_while_probing_is_believed),
+	TEST(closed_window_is_probed_with_backoff),
+	TEST(probe_that_is_taken),
+	TEST(answered_probes_go_on_for_ever),
+	TEST(window_that_closes_with_data_in_flight),
+	TEST(lost_window_update_is_survived),
+	TEST(user_timeout_ends_the_connection),
+	TEST(user_timeout_counts_from_the_last_progress),
+	TEST(user_timeout_of_a_closed_window),
+	TEST(user_timeout_of_a_window_that_stays_closed),
+	TEST(silence_ends_the_connection_after_100_seconds),
+	TEST(idle_connection_lives_for_ever),
+};
+
+PACKET_MAIN(tests)
