@@ -13,6 +13,8 @@
 #define RTO_MS_MAX       60000u /* RFC 6298 section 2.5 lets it end there */
 #define STOP_SLICE       4096u
 
+_Static_assert(STACK_SERVICES == SERVICES_MAX, "told to users, and what tcp/ has room for");
+
 static uint32_t or_default(uint32_t value, uint32_t fallback)
 {
 	return value ? value : fallback;

@@ -201,9 +201,8 @@ enum drop_reason tcp_icmp_error(struct core *core, const struct icmp_message *me
 				const struct icmp_quote *quote);
 
 /* --- output.c */
-/* Fills at most max frames; *blocked: the neighbour is not known, the connection waits. */
+/* Fills at most max frames; returns how many. The neighbour is known. */
 uint32_t tcp_output(struct core *core, uint32_t index, struct packet *packets, uint32_t max);
-bool tcp_wants_output(const struct core *core, const struct tcb *tcb);
 void tcp_window_update(struct core *core, struct tcb *tcb); /* after the application consumed */
 /* Sees to it that data which cannot go now is looked at again. */
 void tcp_arm_persist(struct core *core, struct tcb *tcb);
