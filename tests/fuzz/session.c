@@ -217,6 +217,9 @@ static void learn(struct peer *peer, const struct tcp_segment *segment)
 {
 	if (segment->flags & TCP_RST)
 		return;
+	/* A cookie for a later SYN, which the ACK of an earlier cookie has overtaken in the same burst. */
+	if (segment->flags & TCP_SYN && peer->handle && peer->irs_known && peer->irs != segment->seq)
+		return;
 	if (segment->flags & TCP_SYN) {
 		if (!peer->irs_known || peer->irs != segment->seq || !peer->handle)
 			peer->acked = false;
