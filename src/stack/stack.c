@@ -88,7 +88,7 @@ static bool makes_sense(const struct stack_config *config)
 
 struct sizes {
 	uint32_t stride, extensions, timers, flows;
-	size_t stack, blocks, half_opens, time_waits, extension_pool, chunks, table, wheel, net, total;
+	size_t stack, blocks, half_opens, time_waits, extension_pool, chunks, table, wheel, near, net, total;
 };
 
 static struct sizes sizes_of(const struct stack_config *config)
@@ -112,9 +112,10 @@ static struct sizes sizes_of(const struct stack_config *config)
 	s.chunks = chunk_pool_bytes(&config->chunks);
 	s.table = flow_table_bytes(s.flows);
 	s.wheel = wheel_bytes(s.timers);
+	s.near = conn_near_bytes(config->connections);
 	s.net = net_bytes(config->destinations + 1);
 	s.total = s.stack + s.blocks + s.half_opens + s.time_waits + s.extension_pool + s.chunks + s.table +
-		  s.wheel + s.net + (size_t)10 * CACHE_LINE;
+		  s.wheel + s.near + s.net + (size_t)11 * CACHE_LINE;
 	return s;
 }
 
@@ -227,12 +228,14 @@ static bool carve(struct stack *stack, struct arena *arena, const struct sizes *
 	chunks = arena_carve(arena, s->chunks, CACHE_LINE);
 	table = arena_carve(arena, s->table, CACHE_LINE);
 	wheel = arena_carve(arena, s->wheel, CACHE_LINE);
+	core->near_bits = arena_carve(arena, s->near, CACHE_LINE);
 	net = arena_carve(arena, s->net, CACHE_LINE);
-	if (!chunks || !table || !wheel || !net)
+	if (!chunks || !table || !wheel || !core->near_bits || !net)
 		return false;
 	chunk_pool_init(&core->chunks, chunks, &config->chunks);
 	flow_table_init(&core->table, table, s->flows);
 	core->wheel = wheel_init(wheel, s->timers, core->now_tick);
+	memset(core->near_bits, 0, s->near);
 	net_init(&core->net, net, config->destinations + 1, &route, &core->secrets->flow);
 	return true;
 }
@@ -272,7 +275,7 @@ struct stack *stack_init(struct arena *arena, const struct stack_config *config,
 	stack->arena_bytes = arena->bytes;
 	stack->block_bytes = s.blocks;
 	stack->table_bytes = s.table;
-	stack->wheel_bytes = s.wheel;
+	stack->wheel_bytes = s.wheel + s.near;
 	stack->chunk_bytes = s.chunks;
 	stack->compact_bytes = s.half_opens + s.time_waits + s.extension_pool;
 	header->state_offset = (uint64_t)((uint8_t *)stack - arena->base);
