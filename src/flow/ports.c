@@ -6,20 +6,40 @@
 #include <errno.h>
 #include <string.h>
 
-/* The range is 1008 rows of 64 ports. Row numbers advance by a step that has no factor in
- * common with 1008 and lies near 1008 over the golden ratio: all rows are visited
- * once, and neighbours in time are far apart. */
-#define PORTS_ROW      64u
-#define PORTS_ROW_STEP 625u
+/* The range is rows of 64 ports, 1008 of them unless it is restricted. Row numbers advance by a step that has
+ * no factor in common with their number and lies near that over the golden ratio: all rows are visited once,
+ * and neighbours in time are far apart. */
+#define PORTS_ROW 64u
 
-_Static_assert(PORTS_COUNT == 1008 * PORTS_ROW, "whole rows");
-_Static_assert(PORTS_ROW_STEP % 2 != 0 && PORTS_ROW_STEP % 3 != 0 && PORTS_ROW_STEP % 7 != 0,
-	       "1008 = 2^4 * 3^2 * 7");
+_Static_assert(PORTS_COUNT == 1008 * PORTS_ROW && PORTS_FIRST % PORTS_ROW == 0, "whole rows");
+
+static uint32_t common_factor(uint32_t a, uint32_t b)
+{
+	while (b) {
+		uint32_t rest = a % b;
+
+		a = b;
+		b = rest;
+	}
+	return a;
+}
+
+static void range_set(struct ports *ports, uint32_t first, uint32_t count)
+{
+	uint32_t rows = count / PORTS_ROW, step = MAX_OF((rows * 1266u + 1024) / 2048, 1u);
+
+	while (rows && common_factor(step, rows) != 1)
+		step++;
+	ports->first = first;
+	ports->count = count;
+	ports->row_step = step;
+}
 
 void ports_init(struct ports *ports, const struct siphash_key *key)
 {
 	memset(ports->excluded, 0, sizeof(ports->excluded));
 	ports->key = *key;
+	range_set(ports, 0, PORTS_COUNT);
 	/* RFC 6056 asks for unpredictable initial counters. The length byte 8 keeps these inputs apart
 	 * from those of ports_hash. */
 	for (uint64_t i = 0; i < PORTS_COUNTERS; i++)
@@ -48,6 +68,22 @@ void ports_admit(struct ports *ports, uint16_t port)
 		*excluded_word(ports, place) &= ~(1ull << place % 64);
 }
 
+void ports_restrict(struct ports *ports, const uint64_t *allowed)
+{
+	uint32_t first = PORTS_COUNT, end = 0;
+
+	for (uint32_t row = 0; row < PORTS_COUNT / PORTS_ROW; row++) {
+		uint64_t bits = allowed[PORTS_FIRST / PORTS_ROW + row];
+
+		ports->excluded[row] |= ~bits;
+		if (bits && first == PORTS_COUNT)
+			first = row * PORTS_ROW;
+		if (bits)
+			end = (row + 1) * PORTS_ROW;
+	}
+	range_set(ports, MIN_OF(first, end), end - MIN_OF(first, end));
+}
+
 /* SipHash-2-4, since the ports that follow from it are seen on the wire. Different bits of one
  * output serve as the two functions that the RFC keys separately. */
 static uint64_t ports_hash(const struct ports *ports, const struct tuple4 *tuple)
@@ -72,19 +108,20 @@ int ports_choose(struct ports *ports, const struct ports_query *query, struct tu
 {
 	uint64_t hash = ports_hash(ports, tuple);
 	uint32_t *counter = &ports->counters[(hash >> 32) % PORTS_COUNTERS];
+	uint32_t count = ports->count, jump = PORTS_ROW * ports->row_step;
 	uint32_t start = (uint32_t)hash % PORTS_COUNT + *counter;
-	uint32_t tries = ALIGN_UP(MIN_OF(query->tries_max, PORTS_COUNT), PORTS_ROW);
+	uint32_t tries = ALIGN_UP(MIN_OF(query->tries_max, count), PORTS_ROW);
 
 	for (uint32_t i = 0; i < tries; i++) {
-		uint32_t ahead = i / PORTS_ROW * (PORTS_ROW * PORTS_ROW_STEP) + i % PORTS_ROW;
+		uint32_t ahead = i / PORTS_ROW * jump + i % PORTS_ROW;
 
-		if (port_usable(ports, query, (start + ahead) % PORTS_COUNT, tuple)) {
-			*counter = (*counter + ahead + 1) % PORTS_COUNT;
+		if (port_usable(ports, query, ports->first + (start + ahead) % count, tuple)) {
+			*counter = (*counter + ahead + 1) % count;
 			return 0;
 		}
 	}
-	if (tries == PORTS_COUNT)
+	if (tries == count)
 		return -EADDRNOTAVAIL;
-	*counter = (*counter + tries * PORTS_ROW_STEP) % PORTS_COUNT; /* the row after the last one */
+	*counter = (*counter + tries * ports->row_step) % count; /* the row after the last one */
 	return -EAGAIN;
 }

@@ -22,6 +22,8 @@
 /* No pointers: it may lie in the arena. */
 struct ports {
 	struct siphash_key key;
+	uint32_t first, count,
+		row_step; /* places that are looked at: whole rows; how rows follow each other */
 	uint32_t counters[PORTS_COUNTERS];
 	uint64_t excluded[PORTS_COUNT / 64]; /* a bit a port: listening */
 };
@@ -38,6 +40,10 @@ struct ports_query {
 
 /* key: secret, and used for nothing else. */
 void ports_init(struct ports *ports, const struct siphash_key *key);
+
+/* Only ports that have their bit in `allowed` (65536 of them) are given from here on. The fewer rows these
+ * lie in, the faster a search; none at all is allowed. */
+void ports_restrict(struct ports *ports, const uint64_t *allowed);
 
 /* A port that has a listener is not given to an outgoing connection. The first listener of
  * a port excludes it, the last one to go admits it; a port below 1024 needs neither. */

@@ -21,8 +21,8 @@ size_t destinations_bytes(uint32_t capacity)
 	       (size_t)heads_for(capacity) * sizeof(uint32_t);
 }
 
-void destinations_init(struct destinations *table, void *memory, uint32_t capacity, const struct route *route,
-		       const struct siphash_key *key)
+void destinations_init(struct destinations *table, void *memory, uint32_t capacity,
+		       const struct routes *routes, const struct siphash_key *key)
 {
 	memset(memory, 0, destinations_bytes(capacity));
 	table->entries = memory;
@@ -34,23 +34,8 @@ void destinations_init(struct destinations *table, void *memory, uint32_t capaci
 	table->used = 1;
 	table->probing = 0;
 	table->hand = 0;
-	table->route = *route;
+	table->routes = *routes;
 	table->key = *key;
-}
-
-uint32_t route_next_hop(const struct route *route, uint32_t address)
-{
-	if (((address ^ route->address) & route->mask) == 0)
-		return address;
-	return route->gateway;
-}
-
-bool route_is_broadcast(const struct route *route, uint32_t address)
-{
-	if (address == UINT32_MAX)
-		return true;
-	/* A /31 has no broadcast address (RFC 3021). */
-	return route->mask < 0xfffffffeu && address == (route->address | ~route->mask);
 }
 
 static uint32_t *chain_of(struct destinations *table, uint32_t ip, uint32_t mtu)
@@ -145,24 +130,35 @@ static uint16_t find_or_add(struct destinations *table, uint32_t ip, uint32_t mt
 	return index ? index : add(table, ip, mtu);
 }
 
+/* The path's MTU as an entry's name: the smallest that is known, 0 when it is the interface's. */
+static uint32_t path_mtu(const struct destinations *table, const struct route *route, uint32_t mtu)
+{
+	if (route->mtu && (mtu == 0 || route->mtu < mtu))
+		mtu = route->mtu;
+	return mtu < table->routes.mtu ? mtu : 0;
+}
+
 uint16_t destination_for(struct destinations *table, uint32_t address, uint32_t mtu)
 {
-	uint32_t hop = route_next_hop(&table->route, address);
+	const struct route *route = routes_find(&table->routes, address);
+	uint32_t hop = routes_next_hop(&table->routes, address);
 	uint16_t base, index;
 
-	if (hop == 0 || hop == table->route.address || route_is_broadcast(&table->route, hop))
+	if (hop == 0 || routes_is_local(&table->routes, hop) || routes_is_broadcast(&table->routes, hop))
 		return DESTINATION_NONE;
-	base = find_or_add(table, hop, table->route.mtu);
-	if (mtu == 0 || mtu >= table->route.mtu || !base)
+	base = find_or_add(table, hop, 0);
+	mtu = path_mtu(table, route, mtu);
+	if (mtu == 0 || !base)
 		return base;
-	index = destination_find(table, hop, mtu);
-	if (index)
-		return index;
 	table->entries[base].refs++; /* not to be taken for the entry that refers to it */
-	index = add(table, hop, mtu);
-	if (index)
-		table->entries[index].hop = base;
-	else
-		table->entries[base].refs--;
+	index = destination_find(table, hop, mtu);
+	if (!index) {
+		index = add(table, hop, mtu);
+		if (index) {
+			table->entries[index].hop = base;
+			return index;
+		}
+	}
+	table->entries[base].refs--;
 	return index;
 }

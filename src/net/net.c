@@ -13,14 +13,14 @@ size_t net_bytes(uint32_t destination_capacity)
 	       ALIGN_UP(destinations_bytes(destination_capacity), (size_t)CACHE_LINE);
 }
 
-void net_init(struct net *net, void *memory, uint32_t destination_capacity, const struct route *route,
+void net_init(struct net *net, void *memory, uint32_t destination_capacity, const struct routes *routes,
 	      const struct siphash_key *key)
 {
 	net->replies = memory;
 	net->rate_tokens = REPLY_RATE_BURST;
 	net->rate_tick = net->now_tick;
 	destinations_init(&net->destinations, (uint8_t *)memory + REPLIES * sizeof(struct reply),
-			  destination_capacity, route, key);
+			  destination_capacity, routes, key);
 }
 
 static struct reply *reply_add(struct net *net, uint32_t bytes)
@@ -92,7 +92,7 @@ uint32_t net_replies_take(struct net *net, struct packet *packets, uint32_t max)
 void net_emit_headers(struct net *net, uint8_t *frame, const struct eth_address *to, uint32_t source,
 		      uint32_t destination, uint8_t protocol, uint32_t ip_bytes)
 {
-	struct eth_header eth = {*to, net->destinations.route.mac, ETH_TYPE_IPV4};
+	struct eth_header eth = {*to, net->destinations.routes.mac, ETH_TYPE_IPV4};
 	struct ipv4_header ip = {
 		.source = source,
 		.destination = destination,
@@ -106,14 +106,15 @@ void net_emit_headers(struct net *net, uint8_t *frame, const struct eth_address 
 	ipv4_emit(frame + ETH_HEADER_BYTES, &ip); /* atomic: an ID of 0 (RFC 6864 section 4.1) */
 }
 
-static void arp_send(struct net *net, uint16_t operation, const struct eth_address *to, uint32_t target_ip)
+static void arp_send(struct net *net, uint16_t operation, const struct eth_address *to, uint32_t sender_ip,
+		     uint32_t target_ip)
 {
-	const struct route *route = &net->destinations.route;
-	struct eth_header eth = {*to, route->mac, ETH_TYPE_ARP};
+	const struct routes *routes = &net->destinations.routes;
+	struct eth_header eth = {*to, routes->mac, ETH_TYPE_ARP};
 	struct arp_packet arp = {
 		.operation = operation,
-		.sender = route->mac,
-		.sender_ip = route->address,
+		.sender = routes->mac,
+		.sender_ip = sender_ip,
 		.target_ip = target_ip,
 	};
 	uint8_t *frame = net_reply(net, ETH_HEADER_BYTES + ARP_BYTES);
@@ -130,61 +131,163 @@ static void arp_send(struct net *net, uint16_t operation, const struct eth_addre
 		net->counters->arp_replies_out++;
 }
 
+static void entry_set(struct net *net, struct destination *entry, const struct eth_address *mac,
+		      bool permanent)
+{
+	uint32_t waiting = entry->waiting;
+
+	if (entry->state == NEIGHBOUR_INCOMPLETE)
+		net->destinations.probing--;
+	entry->mac = *mac;
+	entry->state = permanent ? NEIGHBOUR_PERMANENT : NEIGHBOUR_REACHABLE;
+	entry->tries = 0;
+	entry->confirmed_tick = net->now_tick;
+	entry->waiting = UINT32_MAX;
+	if (waiting != UINT32_MAX)
+		net->resolved(net->context, waiting, true);
+}
+
 void net_set_neighbour(struct net *net, uint32_t ip, const struct eth_address *mac, bool permanent)
 {
 	struct destinations *table = &net->destinations;
-	uint16_t index = destination_find(table, ip, table->route.mtu);
+	uint16_t index = destination_find(table, ip, 0);
 	struct destination *entry;
-	uint32_t waiting;
 
 	if (!index)
 		index = destination_for(table, ip, 0);
 	if (!index)
 		return;
 	entry = destination_hop(table, index);
-	if (entry->ip != ip || (entry->state == NEIGHBOUR_PERMANENT && !permanent))
-		return;
-	if (entry->state == NEIGHBOUR_INCOMPLETE)
-		table->probing--;
-	entry->mac = *mac;
-	entry->state = permanent ? NEIGHBOUR_PERMANENT : NEIGHBOUR_REACHABLE;
-	entry->tries = 0;
-	entry->confirmed_tick = net->now_tick;
-	waiting = entry->waiting;
-	entry->waiting = UINT32_MAX;
-	if (waiting != UINT32_MAX)
-		net->resolved(net->context, waiting, true);
+	if (entry->ip == ip && (entry->state != NEIGHBOUR_PERMANENT || permanent))
+		entry_set(net, entry, mac, permanent);
 }
+
+/* --- neighbours of the kernel's ---------------------------------------------------- */
+
+void net_learn_neighbour(struct net *net, uint32_t ip, const struct eth_address *mac, bool permanent)
+{
+	uint16_t index = destination_find(&net->destinations, ip, 0);
+
+	if (index)
+		entry_set(net, destination_at(&net->destinations, index), mac, permanent);
+}
+
+static void entry_fail(struct net *net, struct destination *entry)
+{
+	uint32_t waiting = entry->waiting;
+
+	entry->state = NEIGHBOUR_FREE;
+	entry->tries = 0;
+	entry->waiting = UINT32_MAX;
+	net->destinations.probing--;
+	net->counters->neighbour_timeouts++;
+	if (waiting != UINT32_MAX)
+		net->resolved(net->context, waiting, false);
+}
+
+void net_lose_neighbour(struct net *net, uint32_t ip, bool silent)
+{
+	uint16_t index = destination_find(&net->destinations, ip, 0);
+	struct destination *entry;
+
+	if (!index)
+		return;
+	entry = destination_at(&net->destinations, index);
+	if (entry->state != NEIGHBOUR_INCOMPLETE)
+		entry->state = NEIGHBOUR_FREE;
+	else if (silent)
+		entry_fail(net, entry);
+}
+
+void net_doubt_neighbours(struct net *net)
+{
+	struct destinations *table = &net->destinations;
+
+	for (uint32_t i = 1; i < table->used; i++) {
+		struct destination *entry = &table->entries[i];
+
+		if (entry->state == NEIGHBOUR_PERMANENT)
+			entry->state = NEIGHBOUR_REACHABLE;
+		entry->asked_tick = net->now_tick - NEIGHBOUR_USED_MS - 1;
+	}
+}
+
+static bool request_add(struct net *net, uint32_t ip)
+{
+	if (net->request_count == NET_REQUESTS)
+		return false;
+	net->requests[(net->request_first + net->request_count++) % NET_REQUESTS] = ip;
+	return true;
+}
+
+bool net_request(struct net *net, uint32_t *ip)
+{
+	if (net->request_count == 0)
+		return false;
+	*ip = net->requests[net->request_first];
+	net->request_first = (net->request_first + 1) % NET_REQUESTS;
+	net->request_count--;
+	return true;
+}
+
+void net_release_waiters(struct net *net)
+{
+	for (uint32_t i = 1; i < net->destinations.used; i++) {
+		struct destination *entry = &net->destinations.entries[i];
+		uint32_t waiting = entry->waiting;
+
+		entry->waiting = UINT32_MAX;
+		if (waiting != UINT32_MAX)
+			net->resolved(net->context, waiting, true);
+	}
+}
+
+/* --- ARP ----------------------------------------------------------------------------- */
 
 enum drop_reason net_arp_input(struct net *net, const uint8_t *frame, size_t bytes)
 {
-	const struct route *route = &net->destinations.route;
+	const struct routes *routes = &net->destinations.routes;
 	struct arp_packet arp;
 	enum drop_reason reason = arp_parse(frame + ETH_HEADER_BYTES, bytes - ETH_HEADER_BYTES, &arp);
 	bool for_us, known;
 
 	if (reason)
 		return reason;
-	for_us = arp.target_ip == route->address;
-	known = destination_find(&net->destinations, arp.sender_ip, route->mtu) != DESTINATION_NONE;
+	if (net->shared)
+		return DROP_ARP_NOT_OURS;
+	for_us = routes_is_local(routes, arp.target_ip);
+	known = destination_find(&net->destinations, arp.sender_ip, 0) != DESTINATION_NONE;
 	/* RFC 826: refresh what is known, learn from what is addressed to us. */
-	if (arp.sender_ip != route->address && ipv4_is_unicast(arp.sender_ip) &&
-	    route_next_hop(route, arp.sender_ip) == arp.sender_ip && (for_us || known))
+	if (!routes_is_local(routes, arp.sender_ip) && ipv4_is_unicast(arp.sender_ip) &&
+	    routes_next_hop(routes, arp.sender_ip) == arp.sender_ip && (for_us || known))
 		net_set_neighbour(net, arp.sender_ip, &arp.sender, false);
 	if (!for_us)
 		return DROP_ARP_NOT_OURS;
 	if (arp.operation == ARP_REPLY)
 		net->counters->arp_replies_in++;
 	else
-		arp_send(net, ARP_REPLY, &arp.sender, arp.sender_ip);
+		arp_send(net, ARP_REPLY, &arp.sender, arp.target_ip, arp.sender_ip);
 	return DROP_NONE;
 }
 
+/* A question that the kernel cannot be asked just now, for there are too many, does not count. */
 static void ask(struct net *net, struct destination *entry, bool unicast)
 {
 	entry->asked_tick = net->now_tick;
+	if (net->shared) {
+		entry->tries += request_add(net, entry->ip);
+		return;
+	}
 	entry->tries++;
-	arp_send(net, ARP_REQUEST, unicast ? &entry->mac : &eth_broadcast, entry->ip);
+	arp_send(net, ARP_REQUEST, unicast ? &entry->mac : &eth_broadcast,
+		 routes_source(&net->destinations.routes, entry->ip), entry->ip);
+}
+
+/* Reminded, the kernel keeps the entry and finds out by itself whether the neighbour is still there. */
+static void remind_kernel(struct net *net, struct destination *entry)
+{
+	if (request_add(net, entry->ip))
+		entry->asked_tick = net->now_tick;
 }
 
 bool net_resolve(struct net *net, uint16_t destination)
@@ -193,6 +296,11 @@ bool net_resolve(struct net *net, uint16_t destination)
 
 	if (likely(entry->state == NEIGHBOUR_PERMANENT))
 		return true;
+	if (entry->state == NEIGHBOUR_REACHABLE && net->shared) {
+		if (unlikely(net->now_tick - entry->asked_tick > NEIGHBOUR_USED_MS))
+			remind_kernel(net, entry);
+		return true;
+	}
 	if (entry->state == NEIGHBOUR_REACHABLE) {
 		if (unlikely(net->now_tick - entry->confirmed_tick > NEIGHBOUR_FRESH_MS) &&
 		    (entry->tries == 0 || net->now_tick - entry->asked_tick >= NEIGHBOUR_RETRY_MS)) {
@@ -232,7 +340,6 @@ void net_tick(struct net *net)
 	net->probe_tick = net->now_tick + NEIGHBOUR_RETRY_MS;
 	for (uint32_t i = 1; i < table->used && table->probing; i++) {
 		struct destination *entry = &table->entries[i];
-		uint32_t waiting = entry->waiting;
 
 		if (entry->state != NEIGHBOUR_INCOMPLETE ||
 		    !tick_reached(entry->asked_tick + NEIGHBOUR_RETRY_MS, net->now_tick))
@@ -241,13 +348,7 @@ void net_tick(struct net *net)
 			ask(net, entry, false);
 			continue;
 		}
-		entry->state = NEIGHBOUR_FREE;
-		entry->tries = 0;
-		entry->waiting = UINT32_MAX;
-		table->probing--;
-		net->counters->neighbour_timeouts++;
-		if (waiting != UINT32_MAX)
-			net->resolved(net->context, waiting, false);
+		entry_fail(net, entry);
 	}
 }
 
@@ -261,7 +362,7 @@ enum drop_reason net_echo_reply(struct net *net, const uint8_t *frame, const str
 	uint32_t chunk = CHUNK_NONE;
 	uint8_t *at;
 
-	if (ip_bytes > net->destinations.route.mtu)
+	if (ip_bytes > net->destinations.routes.mtu)
 		return DROP_PORT_FRAME;
 	if (!net_reply_allowed(net))
 		return DROP_ICMP_RATE;
@@ -282,8 +383,7 @@ enum drop_reason net_echo_reply(struct net *net, const uint8_t *frame, const str
 	reply->chunk = chunk;
 	at = chunk == CHUNK_NONE ? reply->data : chunk_at(net->chunks, chunk)->data;
 	eth_parse(frame, ETH_HEADER_BYTES, &eth);
-	net_emit_headers(net, at, &eth.source, net->destinations.route.address, ip->source, IP_PROTOCOL_ICMP,
-			 ip_bytes);
+	net_emit_headers(net, at, &eth.source, ip->destination, ip->source, IP_PROTOCOL_ICMP, ip_bytes);
 	icmp_emit(at + ETH_HEADER_BYTES + IPV4_HEADER_BYTES, ICMP_ECHO_REPLY, 0, message->rest, message->body,
 		  message->body_bytes);
 	net->counters->icmp_echo_replies++;

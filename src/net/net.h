@@ -1,5 +1,8 @@
 /* net.h - what stands below TCP on one core: neighbours, and replies that belong to no connection.
  *
+ * Where the kernel goes on using the interface (`shared`), ARP and pings are its own: neighbours are asked
+ * for and confirmed by requests to it.
+ *
  * A reply (ARP, ICMP, a reset, a SYN-ACK) is built whole when its cause arrives and waits in
  * a bounded ring until the port has room. */
 #ifndef C10M_NET_NET_H
@@ -16,6 +19,7 @@
 #define REPLY_INLINE     116
 #define REPLY_RATE_BURST 1000u  /* resets and ICMP at once ... */
 #define REPLY_RATE       10000u /* ... and a second */
+#define NET_REQUESTS     64u    /* neighbours that the kernel is about to be asked for */
 
 struct reply {
 	uint32_t chunk; /* CHUNK_NONE: the frame is in data */
@@ -35,13 +39,16 @@ struct net {
 	uint32_t now_tick;
 	uint32_t rate_tick, rate_tokens;
 	uint32_t probe_tick; /* while some are INCOMPLETE: when net_tick looks at them again */
+	bool shared;
+	uint32_t requests[NET_REQUESTS];
+	uint32_t request_first, request_count;
 	/* Called when a neighbour's link address became known, or it stays silent. */
 	void (*resolved)(void *context, uint32_t waiting, bool reachable);
 	void *context;
 };
 
 size_t net_bytes(uint32_t destination_capacity);
-void net_init(struct net *net, void *memory, uint32_t destination_capacity, const struct route *route,
+void net_init(struct net *net, void *memory, uint32_t destination_capacity, const struct routes *routes,
 	      const struct siphash_key *key);
 
 /* Room for a frame of at most REPLY_INLINE bytes; NULL and a counted drop when the ring is full. */
@@ -67,6 +74,16 @@ bool net_resolve(struct net *net, uint16_t destination);
 /* The peer has made progress: its next hop is alive. */
 void net_confirm(struct net *net, uint16_t destination);
 void net_set_neighbour(struct net *net, uint32_t ip, const struct eth_address *mac, bool permanent);
+/* The kernel speaks. Only neighbours that are wanted are taken: others are not worth a place. */
+void net_learn_neighbour(struct net *net, uint32_t ip, const struct eth_address *mac, bool permanent);
+/* `silent`: it was asked and did not answer. Else it is just not known any more. */
+void net_lose_neighbour(struct net *net, uint32_t ip, bool silent);
+/* News may have been missed: every neighbour is asked about again when it is next used. */
+void net_doubt_neighbours(struct net *net);
+/* The next neighbour that the kernel is to be asked for; false: none. */
+bool net_request(struct net *net, uint32_t *ip);
+/* Ways have changed: who waits for a neighbour looks anew for whom to wait. */
+void net_release_waiters(struct net *net);
 /* Asks again, gives up. To be called when net->probe_tick is reached. */
 void net_tick(struct net *net);
 

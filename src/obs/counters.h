@@ -11,7 +11,7 @@
 	X(ETH_NOT_OURS, "frame for another link address") \
 	X(ETH_TYPE, "frame of a protocol that is not spoken here") \
 	X(ARP_MALFORMED, "ARP packet malformed") \
-	X(ARP_NOT_OURS, "ARP request for another address") \
+	X(ARP_NOT_OURS, "ARP packet about another address, or for the kernel") \
 	X(IP_SHORT, "IPv4 packet shorter than its header") \
 	X(IP_VERSION, "IP version is not 4") \
 	X(IP_HEADER_LENGTH, "IPv4 header length is wrong") \
@@ -49,7 +49,7 @@
 	X(NO_CHUNK, "no data chunk left to keep the payload") \
 	X(NO_BLOCK, "no connection block left") \
 	X(NO_FLOW_SLOT, "flow table full") \
-	X(NO_DESTINATION, "destination table full") \
+	X(NO_DESTINATION, "no route back, or destination table full") \
 	X(REASSEMBLY_FULL, "too many holes on one connection") \
 	X(REPLY_QUEUE_FULL, "queue of stateless replies full") \
 	X(REPLY_RATE, "reset or challenge held back by the rate limit") \

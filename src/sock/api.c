@@ -244,16 +244,19 @@ static int connect_checked(struct core *core, const struct c10m_connect_request 
 	struct tuple4 tuple = {request->local_address, request->remote_address, request->local_port,
 			       request->remote_port};
 	const struct ports_query query = {port_is_free, NULL, core, PORTS_COUNT};
-	uint32_t own = core->net.destinations.route.address;
+	const struct routes *routes = &core->net.destinations.routes;
 	int error;
 
 	if (request->service >= core->service_count || request->remote_port == 0 || core->stopping ||
-	    !ipv4_is_unicast(request->remote_address) || request->remote_address == own ||
-	    route_is_broadcast(&core->net.destinations.route, request->remote_address) ||
-	    (tuple.local_ip && tuple.local_ip != own) ||
+	    !ipv4_is_unicast(request->remote_address) || routes_is_local(routes, request->remote_address) ||
+	    routes_is_broadcast(routes, request->remote_address) ||
+	    (tuple.local_ip && !routes_is_local(routes, tuple.local_ip)) ||
 	    (request->state && request->state_bytes > core->callbacks[request->service].state_size))
 		return -EINVAL;
-	tuple.local_ip = own;
+	if (tuple.local_ip == 0)
+		tuple.local_ip = routes_source(routes, tuple.remote_ip);
+	if (tuple.local_ip == 0 || (tuple.local_port && !core_owns_port(core, tuple.local_port)))
+		return -EADDRNOTAVAIL;
 	if (tuple.local_port == 0) {
 		error = ports_choose(&core->ports, &query, &tuple);
 		if (error)

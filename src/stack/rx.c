@@ -31,7 +31,7 @@ static enum drop_reason icmp_input(struct core *core, const uint8_t *frame, cons
 
 	if (reason)
 		return reason;
-	if (message.type == ICMP_ECHO_REQUEST && message.code == 0)
+	if (message.type == ICMP_ECHO_REQUEST && message.code == 0 && !core->settings.shared)
 		return net_echo_reply(&core->net, frame, ip, &message);
 	if (message.type != ICMP_UNREACHABLE && message.type != ICMP_TIME_EXCEEDED &&
 	    message.type != ICMP_PARAMETER_PROBLEM)
@@ -67,23 +67,23 @@ static enum drop_reason tcp_prepare(struct core *core, const struct packet *pack
 /* True when a segment was prepared. */
 static bool parse(struct core *core, const struct packet *packet, struct parsed *parsed)
 {
-	const struct route *route = &core->net.destinations.route;
+	const struct routes *routes = &core->net.destinations.routes;
 	struct eth_header eth;
 	struct ipv4_header ip;
 	enum drop_reason reason = eth_parse(packet->data, packet->bytes, &eth);
 	bool segment = false;
 
-	if (!reason && !eth_equal(&eth.destination, &route->mac) && !eth_is_multicast(&eth.destination))
+	if (!reason && !eth_equal(&eth.destination, &routes->mac) && !eth_is_multicast(&eth.destination))
 		reason = DROP_ETH_NOT_OURS;
 	if (!reason && eth.type == ETH_TYPE_ARP) {
 		reason = net_arp_input(&core->net, packet->data, packet->bytes);
 	} else if (!reason && eth.type == ETH_TYPE_IPV4) {
 		reason = ipv4_parse(packet->data + ETH_HEADER_BYTES, packet->bytes - ETH_HEADER_BYTES, &ip);
-		if (!reason && ip.destination != route->address)
+		if (!reason && !routes_is_local(routes, ip.destination))
 			reason = DROP_IP_NOT_OURS;
 		if (!reason && eth_is_multicast(&eth.destination))
 			reason = DROP_ETH_NOT_OURS;
-		if (!reason && (ip.source == route->address || route_is_broadcast(route, ip.source)))
+		if (!reason && (routes_is_local(routes, ip.source) || routes_is_broadcast(routes, ip.source)))
 			reason = DROP_IP_BAD_SOURCE;
 		if (!reason && (ip.flags & IPV4_MF || ip.fragment_offset))
 			reason = DROP_IP_FRAGMENT;

@@ -140,6 +140,7 @@ static void settings_init(struct core *core, const struct stack_config *config)
 		.no_window_scale = config->no_window_scale,
 		.always_cookies = config->always_cookies,
 		.tx_checksum = config->tx_checksum,
+		.shared = config->shared,
 	};
 }
 
@@ -198,6 +199,37 @@ static void lists_init(struct core *core)
 		core->half_open_lists[i] = empty;
 }
 
+/* All that is known about addresses and routes without a kernel that tells them. */
+static void routes_set(struct routes *routes, uint32_t address, uint8_t prefix_bits, uint32_t gateway,
+		       bool shared)
+{
+	uint32_t mask = prefix_bits ? UINT32_MAX << (32 - prefix_bits) : 0;
+	const struct route network = {.prefix = address & mask, .prefix_bits = prefix_bits};
+	const struct route other = {.gateway = gateway};
+
+	routes_begin(routes);
+	routes_end(routes); /* forgets all */
+	routes_add_address(routes, address, prefix_bits);
+	if (shared)
+		return;
+	routes_add(routes, &network, ROUTE_LAST);
+	if (gateway)
+		routes_add(routes, &other, ROUTE_LAST);
+}
+
+/* Which ports are ours, and which of these outgoing connections may have. */
+static void ports_own(struct core *core, const struct stack_config *config)
+{
+	if (!config->shared)
+		memset(core->owned, 0xff, sizeof(core->owned));
+	else if (config->client_ports)
+		memcpy(core->owned, config->client_ports, sizeof(core->owned));
+	if (config->shared)
+		ports_restrict(&core->ports, core->owned);
+	for (uint32_t i = 0; i < core->service_count; i++)
+		core->owned[core->services[i].port / 64] |= 1ull << core->services[i].port % 64;
+}
+
 static bool carve_pool(struct arena *arena, struct pool *pool, uint32_t capacity, uint32_t stride)
 {
 	void *memory = arena_carve(arena, pool_bytes(capacity, stride), CACHE_LINE);
@@ -211,15 +243,10 @@ static bool carve(struct stack *stack, struct arena *arena, const struct sizes *
 {
 	const struct stack_config *config = &stack->config;
 	struct core *core = &stack->core;
+	struct routes routes = {.mtu = config->mtu, .mac = config->mac};
 	void *chunks, *table, *wheel, *net;
-	struct route route = {
-		.address = config->address,
-		.mask = config->prefix_bits ? UINT32_MAX << (32 - config->prefix_bits) : 0,
-		.gateway = config->gateway,
-		.mtu = config->mtu,
-		.mac = config->mac,
-	};
 
+	routes_set(&routes, config->address, config->prefix_bits, config->gateway, config->shared);
 	if (!carve_pool(arena, &core->blocks, config->connections, s->stride) ||
 	    !carve_pool(arena, &core->half_opens, config->half_open, sizeof(struct half_open)) ||
 	    !carve_pool(arena, &core->time_waits, config->time_wait, TIME_WAIT_STRIDE) ||
@@ -236,7 +263,8 @@ static bool carve(struct stack *stack, struct arena *arena, const struct sizes *
 	flow_table_init(&core->table, table, s->flows);
 	core->wheel = wheel_init(wheel, s->timers, core->now_tick);
 	memset(core->near_bits, 0, s->near);
-	net_init(&core->net, net, config->destinations + 1, &route, &core->secrets->flow);
+	net_init(&core->net, net, config->destinations + 1, &routes, &core->secrets->flow);
+	core->net.shared = config->shared;
 	return true;
 }
 
@@ -270,6 +298,7 @@ struct stack *stack_init(struct arena *arena, const struct stack_config *config,
 	lists_init(&stack->core);
 	settings_init(&stack->core, &full);
 	services_init(&stack->core, &full);
+	ports_own(&stack->core, &full);
 	if (!carve(stack, arena, &s))
 		return NULL;
 	stack->arena_bytes = arena->bytes;
@@ -333,16 +362,105 @@ bool stack_stop(struct stack *stack, uint64_t now_us)
 	return stack->stop_next >= core->blocks.fresh;
 }
 
-static int set_address(struct stack *stack, const struct stack_message *message)
-{
-	struct route *route = &stack->core.net.destinations.route;
+/* --- control messages ---------------------------------------------------------------- */
 
+static int set_address(struct core *core, const struct stack_message *message)
+{
 	if (!ipv4_is_unicast(message->address) || message->prefix_bits > 32 ||
 	    !gateway_makes_sense(message->gateway, message->address))
 		return -EINVAL;
-	route->address = message->address;
-	route->mask = message->prefix_bits ? UINT32_MAX << (32 - message->prefix_bits) : 0;
-	route->gateway = message->gateway;
+	routes_set(&core->net.destinations.routes, message->address, message->prefix_bits, message->gateway,
+		   core->settings.shared);
+	tcp_reroute_begin(core);
+	return 0;
+}
+
+static int set_link(struct core *core, const struct stack_message *message)
+{
+	struct routes *routes = &core->net.destinations.routes;
+
+	if (message->value < PATH_MTU_MIN || message->value > 9000 || eth_is_multicast(&message->mac))
+		return -EINVAL;
+	routes->mac = message->mac;
+	if (message->value < routes->mtu)
+		tcp_reroute_begin(core);
+	routes->mtu = message->value;
+	return 0;
+}
+
+static int set_neighbour(struct core *core, const struct stack_message *message)
+{
+	struct destinations *table = &core->net.destinations;
+
+	if (!ipv4_is_unicast(message->address) || eth_is_multicast(&message->mac) ||
+	    routes_is_local(&table->routes, message->address))
+		return -EINVAL;
+	if (routes_next_hop(&table->routes, message->address) != message->address)
+		return -EINVAL;
+	if (!destination_for(table, message->address, 0))
+		return -ENOMEM;
+	net_set_neighbour(&core->net, message->address, &message->mac, true);
+	return 0;
+}
+
+static int change_neighbour(struct core *core, const struct stack_message *message)
+{
+	if (!ipv4_is_unicast(message->address) || eth_is_multicast(&message->mac))
+		return -EINVAL;
+	if (message->kind == STACK_LEARN_NEIGHBOUR)
+		net_learn_neighbour(&core->net, message->address, &message->mac, message->value != 0);
+	else
+		net_lose_neighbour(&core->net, message->address, message->value != 0);
+	return 0;
+}
+
+static int change_address(struct core *core, const struct stack_message *message)
+{
+	struct routes *routes = &core->net.destinations.routes;
+
+	if (!ipv4_is_unicast(message->address) || message->prefix_bits > 32)
+		return -EINVAL;
+	if (message->kind == STACK_ADD_ADDRESS)
+		return routes_add_address(routes, message->address, message->prefix_bits);
+	return routes_remove_address(routes, message->address) ? 0 : -EINVAL;
+}
+
+static int change_route(struct core *core, const struct stack_message *message)
+{
+	struct routes *routes = &core->net.destinations.routes;
+	uint32_t before = routes->changes;
+	int code;
+
+	if (message->value > ROUTE_REPLACE || !gateway_makes_sense(message->route.gateway, 0))
+		return -EINVAL;
+	if (message->kind == STACK_ADD_ROUTE)
+		code = routes_add(routes, &message->route, (enum route_place)message->value);
+	else
+		code = routes_remove(routes, &message->route) ? 0 : -EINVAL;
+	if (routes->changes != before)
+		tcp_reroute_begin(core);
+	return code;
+}
+
+static int retell(struct core *core, bool done)
+{
+	struct routes *routes = &core->net.destinations.routes;
+	uint32_t before = routes->changes;
+
+	if (!done)
+		routes_begin(routes);
+	else
+		routes_end(routes);
+	if (routes->changes != before)
+		tcp_reroute_begin(core);
+	return 0;
+}
+
+static int listen_message(struct core *core, const struct stack_message *message)
+{
+	if (message->value >= core->service_count || core->services[message->value].port == 0)
+		return -EINVAL;
+	listen_on(core, message->value, message->kind == STACK_LISTEN);
 	return 0;
 }
 
@@ -353,22 +471,28 @@ int stack_control(struct stack *stack, uint64_t now_us, const struct stack_messa
 	stack_set_time(stack, now_us);
 	switch (message->kind) {
 	case STACK_SET_ADDRESS:
-		return set_address(stack, message);
+		return set_address(core, message);
 	case STACK_SET_NEIGHBOUR:
-		if (!ipv4_is_unicast(message->address) || eth_is_multicast(&message->mac) ||
-		    message->address == core->net.destinations.route.address)
-			return -EINVAL;
-		if (route_next_hop(&core->net.destinations.route, message->address) != message->address)
-			return -EINVAL;
-		if (!destination_for(&core->net.destinations, message->address, 0))
-			return -ENOMEM;
-		net_set_neighbour(&core->net, message->address, &message->mac, true);
-		return 0;
+		return set_neighbour(core, message);
 	case STACK_LISTEN:
 	case STACK_UNLISTEN:
-		if (message->value >= core->service_count || core->services[message->value].port == 0)
-			return -EINVAL;
-		listen_on(core, message->value, message->kind == STACK_LISTEN);
+		return listen_message(core, message);
+	case STACK_SET_LINK:
+		return set_link(core, message);
+	case STACK_ADD_ADDRESS:
+	case STACK_REMOVE_ADDRESS:
+		return change_address(core, message);
+	case STACK_ADD_ROUTE:
+	case STACK_REMOVE_ROUTE:
+		return change_route(core, message);
+	case STACK_RETELL:
+	case STACK_RETOLD:
+		return retell(core, message->kind == STACK_RETOLD);
+	case STACK_LEARN_NEIGHBOUR:
+	case STACK_LOSE_NEIGHBOUR:
+		return change_neighbour(core, message);
+	case STACK_DOUBT_NEIGHBOURS:
+		net_doubt_neighbours(&core->net);
 		return 0;
 	}
 	return -EINVAL;
@@ -376,7 +500,8 @@ int stack_control(struct stack *stack, uint64_t now_us, const struct stack_messa
 
 bool stack_request(struct stack *stack, struct stack_request *request)
 {
-	(void)stack; /* c10m speaks ARP itself on an interface of its own */
-	request->kind = STACK_REQUEST_NONE;
-	return false;
+	if (likely(!net_request(&stack->core.net, &request->address)))
+		return false;
+	request->kind = STACK_REQUEST_RESOLVE;
+	return true;
 }

@@ -11,8 +11,8 @@
 #include "mem/arena.h"
 #include "mem/chunk.h"
 #include "mem/packet.h"
+#include "net/route.h"
 #include "obs/counters.h"
-#include "wire/ethernet.h"
 
 struct stack;
 
@@ -37,6 +37,12 @@ struct stack_config {
 	uint32_t gateway; /* 0: none */
 	uint32_t mtu;     /* 0: 1500 */
 	bool tx_checksum; /* the port completes PACKET_CSUM_PARTIAL */
+	/* The kernel goes on using the interface: it resolves neighbours (STACK_REQUEST_RESOLVE) and answers
+	 * ARP and pings, all routes come by messages, and ports that are not ours are never answered for.
+	 * Ours are the services' and client_ports: a bit for each of 65536, NULL for none; read by stack_init
+	 * only. */
+	bool shared;
+	const uint64_t *client_ports;
 
 	/* TCP. 0 means the default in brackets. */
 	uint32_t initial_window_segments; /* [10] RFC 6928 */
@@ -75,10 +81,21 @@ uint64_t stack_deadline(const struct stack *stack);
 bool stack_has_output(const struct stack *stack);
 
 enum stack_message_kind {
-	STACK_SET_ADDRESS,   /* address, prefix_bits, gateway */
+	STACK_SET_ADDRESS,   /* address, prefix_bits, gateway: instead of all addresses and routes */
 	STACK_SET_NEIGHBOUR, /* address, mac: a permanent entry */
 	STACK_LISTEN,        /* service index in `value`: starts listening (services listen from the start) */
 	STACK_UNLISTEN,      /* service index in `value` */
+	STACK_SET_LINK,      /* mac, value: MTU of the interface */
+	/* The kernel's, on a shared interface. */
+	STACK_ADD_ADDRESS,      /* address, prefix_bits */
+	STACK_REMOVE_ADDRESS,   /* address. Its connections stand still until it is back, or time out */
+	STACK_ADD_ROUTE,        /* route, value: enum route_place */
+	STACK_REMOVE_ROUTE,     /* route */
+	STACK_RETELL,           /* all addresses and routes follow once more ... */
+	STACK_RETOLD,           /* ... and those that did not are no more */
+	STACK_LEARN_NEIGHBOUR,  /* address, mac; value: 1 when it is permanent */
+	STACK_LOSE_NEIGHBOUR,   /* address; value: 1 when it was asked and did not answer */
+	STACK_DOUBT_NEIGHBOURS, /* changes may have been missed: ask again for those in use */
 };
 
 struct stack_message {
@@ -86,14 +103,15 @@ struct stack_message {
 	uint32_t address, gateway, value;
 	uint8_t prefix_bits;
 	struct eth_address mac;
+	struct route route;
 };
 
-/* A negative errno when the message makes no sense. */
+/* A negative errno: -EINVAL when the message makes no sense, -ENOSPC when a table is full. */
 int stack_control(struct stack *stack, uint64_t now_us, const struct stack_message *message);
 
 enum stack_request_kind {
 	STACK_REQUEST_NONE,
-	STACK_REQUEST_RESOLVE, /* neighbour `address` is wanted: only where c10m does not speak ARP itself */
+	STACK_REQUEST_RESOLVE, /* neighbour `address` is wanted, or known and in use: only when shared */
 };
 
 struct stack_request {

@@ -45,7 +45,7 @@ struct tcp_service {
 struct core_settings {
 	uint32_t initial_window_segments, delayed_ack_ms, rto_min_us, rto_initial_us, time_wait_ms,
 		fin_wait2_ms;
-	bool no_timestamps, no_window_scale, always_cookies, tx_checksum;
+	bool no_timestamps, no_window_scale, always_cookies, tx_checksum, shared;
 };
 
 struct core {
@@ -73,15 +73,17 @@ struct core {
 	bool stopping;
 	bool reused;         /* the segment at hand is a SYN that took the place of a TIME_WAIT entry ... */
 	uint32_t reused_seq; /* ... which had sent so far */
-	uint32_t sweep_next, sweep_left; /* blocks to be looked at, since a wheel entry was lacking */
-	bool starved;                    /* somebody without queued data was refused a chunk */
-	bool starved_seen;               /* in this pass of the search */
-	uint32_t starved_next;           /* where the search for such goes on */
+	uint32_t reroute_next, reroute_left; /* blocks that still have to look for their way */
+	uint32_t sweep_next, sweep_left;     /* blocks to be looked at, since a wheel entry was lacking */
+	bool starved;                        /* somebody without queued data was refused a chunk */
+	bool starved_seen;                   /* in this pass of the search */
+	uint32_t starved_next;               /* where the search for such goes on */
 	uint32_t challenge_tick, challenge_tokens;
 	uint32_t cookie_tick; /* when the last SYN cookie went out */
 	bool cookies_out;
-	uint32_t busy_index;      /* the block whose callback runs: it is freed when that returns */
-	uint8_t listeners[65536]; /* service + 1 of a port; 0: nobody */
+	uint32_t busy_index;        /* the block whose callback runs: it is freed when that returns */
+	uint64_t owned[65536 / 64]; /* a bit for each port that is ours to answer for */
+	uint8_t listeners[65536];   /* service + 1 of a port; 0: nobody */
 };
 
 /* What a segment meant for the application. */
@@ -113,6 +115,11 @@ PURE_INLINE uint32_t tcb_index(const struct core *core, const struct tcb *tcb)
 PURE_INLINE uint64_t core_hash(const struct core *core, const struct tuple4 *tuple)
 {
 	return tuple4_hash(&core->secrets->flow, tuple);
+}
+
+PURE_INLINE bool core_owns_port(const struct core *core, uint16_t port)
+{
+	return core->owned[port / 64] >> port % 64 & 1;
 }
 
 PURE_INLINE const struct congestion_control *congestion_of(const struct core *core, const struct tcb *tcb)
@@ -232,6 +239,12 @@ void tcp_arm_rtx(struct core *core, struct tcb *tcb);
 void tcp_arm_keepalive(struct core *core, struct tcb *tcb);
 void tcp_rtt_sample(struct core *core, struct tcb *tcb, uint32_t rtt_us);
 uint32_t tcp_rto_us(const struct core *core, const struct tcb *tcb);
+
+/* --- reroute.c: the ways of connections after routes or the interface's MTU have changed */
+void tcp_reroute_begin(struct core *core);
+void tcp_reroute(struct core *core); /* some of them, while reroute_left is not 0 */
+/* The path's MTU is another one: smaller segments, and what was too long goes again. */
+void tcp_path_shrunk(struct core *core, struct tcb *tcb);
 
 /* --- open.c: active opens and what both sides share */
 void tcp_open_setup(struct core *core, struct tcb *tcb, uint32_t iss, uint32_t irs);

@@ -552,7 +552,7 @@ enum drop_reason tcp_icmp_error(struct core *core, const struct icmp_message *me
 		return DROP_ICMP_NOT_IN_FLIGHT;
 	if (message->type == ICMP_UNREACHABLE && message->code == ICMP_CODE_FRAGMENTATION_NEEDED) {
 		mtu = MAX_OF(icmp_next_mtu(message, quote), PATH_MTU_MIN);
-		if (mtu >= destination_at(&core->net.destinations, tcb->destination)->mtu)
+		if (mtu >= destination_mtu(&core->net.destinations, tcb->destination))
 			return DROP_NONE;
 		destination = destination_for(&core->net.destinations, tuple.remote_ip, mtu);
 		if (!destination)
@@ -560,15 +560,8 @@ enum drop_reason tcp_icmp_error(struct core *core, const struct icmp_message *me
 		destination_hold(&core->net.destinations, destination);
 		destination_release(&core->net.destinations, tcb->destination);
 		tcb->destination = destination;
-		tcp_set_mss(core, tcb, (uint32_t)tcb->mss + (tcb->options & TCB_TIMESTAMPS ? 12 : 0));
-		if (!(tcb->options & TCB_BACKED)) {
-			tcb->recover = tcb->snd_nxt;
-			tcb->options |= TCB_BACKED;
-		}
-		tcb->snd_nxt = tcb->snd_una; /* all that was too long goes again, in smaller pieces */
-		tcb->pending &= (uint16_t)~TCB_RTT_TIMING;
+		tcp_path_shrunk(core, tcb);
 		core->counters.tcp_path_mtu_lowered++;
-		conn_ready(core, index);
 		return DROP_NONE;
 	}
 	core->counters.tcp_soft_errors++;

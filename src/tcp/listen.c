@@ -73,7 +73,7 @@ static void syn_ack(struct core *core, const struct eth_address *to, const struc
 		.flags = TCP_SYN | TCP_ACK,
 		.window = (uint16_t)window,
 		.options = (uint8_t)(TCP_OPT_MSS | entry->options),
-		.mss = (uint16_t)tcp_mss_for(core, core->net.destinations.route.mtu),
+		.mss = (uint16_t)tcp_mss_for(core, core->net.destinations.routes.mtu),
 		.wscale = core->services[entry->service].wscale,
 		.ts_val = ts_val,
 		.ts_ecr = entry->ts_recent,
@@ -274,6 +274,8 @@ enum drop_reason tcp_listen_input(struct core *core, const uint8_t *frame, const
 {
 	bool listens = core->listeners[tuple->local_port] != 0 && !core->stopping;
 
+	if (unlikely(!core_owns_port(core, tuple->local_port)))
+		return DROP_TCP_NO_LISTENER; /* the kernel's to answer */
 	if (segment->flags & TCP_SYN && segment->flags & (TCP_FIN | TCP_RST))
 		return DROP_TCP_FLAGS;
 	if (segment->flags & TCP_RST)

@@ -12,7 +12,7 @@ uint32_t tcp_mss_for(const struct core *core, uint32_t mtu)
 /* RFC 9293 section 3.7.1: the smaller of what the peer takes and what the path takes, options off. */
 void tcp_set_mss(struct core *core, struct tcb *tcb, uint32_t peer_mss)
 {
-	uint32_t path = tcp_mss_for(core, destination_at(&core->net.destinations, tcb->destination)->mtu);
+	uint32_t path = tcp_mss_for(core, destination_mtu(&core->net.destinations, tcb->destination));
 	uint32_t mss = MIN_OF(peer_mss, path);
 
 	if (tcb->options & TCB_TIMESTAMPS)
@@ -69,7 +69,7 @@ int tcp_connect(struct core *core, const struct tuple4 *tuple, uint8_t service, 
 		return -EADDRINUSE;
 	destination = destination_for(&core->net.destinations, tuple->remote_ip, 0);
 	if (!destination) {
-		if (!route_next_hop(&core->net.destinations.route, tuple->remote_ip))
+		if (!routes_next_hop(&core->net.destinations.routes, tuple->remote_ip))
 			return -ENETUNREACH;
 		return -ENOMEM;
 	}

@@ -91,7 +91,7 @@ static void emit_syn(struct core *core, struct tcb *tcb, struct packet *packet)
 		.seq = tcb->snd_una,
 		.flags = (uint8_t)(TCP_SYN | (answer ? TCP_ACK : 0)),
 		.options = TCP_OPT_MSS,
-		.mss = (uint16_t)tcp_mss_for(core, core->net.destinations.route.mtu),
+		.mss = (uint16_t)tcp_mss_for(core, core->net.destinations.routes.mtu),
 		.wscale = core->services[tcb->service].wscale,
 	};
 

@@ -136,6 +136,7 @@ static uint32_t probe_iss(struct test *t, uint64_t now_us)
 	t->now_us = now_us;
 	t->config.always_cookies = false;
 	t->config.destinations = 0;
+	t->config.shared = false;
 	t->no_neighbours = false;
 	stack_make(t);
 	neighbours_make(t);

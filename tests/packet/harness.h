@@ -58,6 +58,7 @@ extern enum start_mode start_mode;
 
 struct peer {
 	uint32_t ip;
+	uint32_t via; /* the next hop, when it is another host */
 	uint16_t port, stack_port;
 	uint32_t iss, irs; /* ours, and the stack's once it is known */
 	bool irs_known;

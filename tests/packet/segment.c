@@ -348,7 +348,7 @@ static void parse_out(struct test *t, const char *file, int line, const struct o
 	uint8_t mac[6];
 	uint32_t bytes;
 
-	mac_of(t->peer->ip, mac);
+	mac_of(t->peer->via ? t->peer->via : t->peer->ip, mac);
 	if (eth_parse(out->data, out->bytes, &eth) || eth.type != ETH_TYPE_IPV4 ||
 	    ipv4_parse(ip_at, out->bytes - ETH_HEADER_BYTES, &ip) || ip.protocol != IP_PROTOCOL_TCP) {
 		show_frame("came out:", out->data, out->bytes);

@@ -14,65 +14,70 @@
 #define OWN     0x0a000001u /* 10.0.0.1 */
 #define GATEWAY 0x0a0000feu
 
-static struct route route_made(unsigned prefix_bits)
+/* Our network, and all else behind a gateway; 0: nothing else. */
+static struct routes routes_made(uint8_t prefix_bits, uint32_t gateway)
 {
-	return (struct route){
-		.address = OWN,
-		.mask = prefix_bits ? UINT32_MAX << (32 - prefix_bits) : 0,
-		.gateway = GATEWAY,
-		.mtu = 1500,
-	};
+	uint32_t mask = prefix_bits ? UINT32_MAX << (32 - prefix_bits) : 0;
+	const struct route network = {.prefix = OWN & mask, .prefix_bits = prefix_bits};
+	const struct route other = {.gateway = gateway};
+	struct routes routes = {.mtu = 1500};
+
+	routes_add_address(&routes, OWN, prefix_bits);
+	routes_add(&routes, &network, ROUTE_LAST);
+	if (gateway)
+		routes_add(&routes, &other, ROUTE_LAST);
+	return routes;
 }
 
 static void *table_made(struct destinations *table, uint32_t capacity)
 {
 	const struct siphash_key key = {0x0706050403020100ULL, 0x0f0e0d0c0b0a0908ULL};
-	const struct route route = route_made(24);
+	const struct routes routes = routes_made(24, GATEWAY);
 	void *memory = aligned_alloc(CACHE_LINE, ALIGN_UP(destinations_bytes(capacity), (size_t)CACHE_LINE));
 
 	assert_non_null(memory);
 	memset(table, 0x5a, sizeof(*table)); /* nothing is taken for granted */
-	destinations_init(table, memory, capacity, &route, &key);
+	destinations_init(table, memory, capacity, &routes, &key);
 	return memory;
 }
 
 static void next_hops(void **state)
 {
-	struct route route = route_made(24);
+	struct routes routes = routes_made(24, GATEWAY);
 
 	(void)state;
-	assert_int_equal(route_next_hop(&route, OWN + 7), OWN + 7);
-	assert_int_equal(route_next_hop(&route, 0x0a0000ff), 0x0a0000ff);
-	assert_int_equal(route_next_hop(&route, 0x0a000101), GATEWAY);
-	assert_int_equal(route_next_hop(&route, 0x08080808), GATEWAY);
-	route.gateway = 0;
-	assert_int_equal(route_next_hop(&route, 0x08080808), 0);
-	route = route_made(32); /* all others are behind the gateway */
-	assert_int_equal(route_next_hop(&route, OWN + 7), GATEWAY);
-	route = route_made(0); /* all are neighbours */
-	assert_int_equal(route_next_hop(&route, 0x08080808), 0x08080808);
+	assert_int_equal(routes_next_hop(&routes, OWN + 7), OWN + 7);
+	assert_int_equal(routes_next_hop(&routes, 0x0a0000ff), 0x0a0000ff);
+	assert_int_equal(routes_next_hop(&routes, 0x0a000101), GATEWAY);
+	assert_int_equal(routes_next_hop(&routes, 0x08080808), GATEWAY);
+	routes = routes_made(24, 0);
+	assert_int_equal(routes_next_hop(&routes, 0x08080808), 0);
+	routes = routes_made(32, GATEWAY); /* all others are behind the gateway */
+	assert_int_equal(routes_next_hop(&routes, OWN + 7), GATEWAY);
+	routes = routes_made(0, GATEWAY); /* all are neighbours */
+	assert_int_equal(routes_next_hop(&routes, 0x08080808), 0x08080808);
 }
 
 static void broadcast_addresses(void **state)
 {
-	struct route route = route_made(24);
+	struct routes routes = routes_made(24, GATEWAY);
 
 	(void)state;
-	assert_true(route_is_broadcast(&route, UINT32_MAX));
-	assert_true(route_is_broadcast(&route, 0x0a0000ff));
-	assert_false(route_is_broadcast(&route, 0x0a0001ff));
-	assert_false(route_is_broadcast(&route, 0x0a0000fe));
-	route = route_made(30);
-	assert_true(route_is_broadcast(&route, 0x0a000003));
-	assert_false(route_is_broadcast(&route, 0x0a000007));
-	route = route_made(31); /* RFC 3021 */
-	assert_false(route_is_broadcast(&route, 0x0a000001));
-	assert_false(route_is_broadcast(&route, 0x0a000000));
-	route = route_made(32);
-	assert_false(route_is_broadcast(&route, 0x0a000001));
-	route = route_made(0);
-	assert_true(route_is_broadcast(&route, UINT32_MAX));
-	assert_false(route_is_broadcast(&route, 0x0a0000ff));
+	assert_true(routes_is_broadcast(&routes, UINT32_MAX));
+	assert_true(routes_is_broadcast(&routes, 0x0a0000ff));
+	assert_false(routes_is_broadcast(&routes, 0x0a0001ff));
+	assert_false(routes_is_broadcast(&routes, 0x0a0000fe));
+	routes = routes_made(30, GATEWAY);
+	assert_true(routes_is_broadcast(&routes, 0x0a000003));
+	assert_false(routes_is_broadcast(&routes, 0x0a000007));
+	routes = routes_made(31, GATEWAY); /* RFC 3021 */
+	assert_false(routes_is_broadcast(&routes, 0x0a000001));
+	assert_false(routes_is_broadcast(&routes, 0x0a000000));
+	routes = routes_made(32, GATEWAY);
+	assert_false(routes_is_broadcast(&routes, 0x0a000001));
+	routes = routes_made(0, GATEWAY);
+	assert_true(routes_is_broadcast(&routes, UINT32_MAX));
+	assert_false(routes_is_broadcast(&routes, 0x0a0000ff));
 }
 
 static void who_cannot_be_reached(void **state)
@@ -83,9 +88,9 @@ static void who_cannot_be_reached(void **state)
 	(void)state;
 	assert_int_equal(destination_for(&table, OWN, 0), DESTINATION_NONE);
 	assert_int_equal(destination_for(&table, 0x0a0000ff, 0), DESTINATION_NONE);
-	table.route.gateway = 0;
+	table.routes = routes_made(24, 0);
 	assert_int_equal(destination_for(&table, 0x08080808, 0), DESTINATION_NONE);
-	table.route.gateway = OWN;
+	table.routes = routes_made(24, OWN);
 	assert_int_equal(destination_for(&table, 0x08080808, 0), DESTINATION_NONE);
 	free(memory);
 }
@@ -134,8 +139,8 @@ static void a_full_table_gives_only_what_nobody_needs(void **state)
 	table.probing = 1;
 	assert_int_equal(destination_for(&table, OWN + 3, 0), two);
 	assert_int_equal(table.probing, 0);
-	assert_int_equal(destination_find(&table, OWN + 2, 1500), DESTINATION_NONE);
-	assert_int_equal(destination_find(&table, OWN + 3, 1500), two);
+	assert_int_equal(destination_find(&table, OWN + 2, 0), DESTINATION_NONE);
+	assert_int_equal(destination_find(&table, OWN + 3, 0), two);
 	assert_int_equal(destination_at(&table, two)->state, NEIGHBOUR_FREE);
 	/* The only free entry must not become the one of a smaller MTU that refers to it. */
 	assert_int_equal(destination_for(&table, OWN + 4, 1000), DESTINATION_NONE);
@@ -151,20 +156,20 @@ static void chains_depend_on_the_key(void **state)
 {
 	const struct siphash_key keys[2] = {{1, 2}, {3, 4}};
 	const uint32_t capacity = 512;
-	struct route route = route_made(8);
+	const struct routes routes = routes_made(8, GATEWAY);
 	struct destinations table;
 	void *memory = table_made(&table, capacity);
 	uint32_t chosen[200], count = 0, longest[2] = {0};
 
 	(void)state;
 	for (uint32_t ip = OWN + 1; count < ARRAY_COUNT(chosen); ip++) {
-		destinations_init(&table, memory, 2, &route, &keys[0]);
+		destinations_init(&table, memory, 2, &routes, &keys[0]);
 		destination_for(&table, ip, 0);
 		if (table.heads[5 & table.head_mask])
 			chosen[count++] = ip;
 	}
 	for (unsigned k = 0; k < 2; k++) {
-		destinations_init(&table, memory, capacity, &route, &keys[k]);
+		destinations_init(&table, memory, capacity, &routes, &keys[k]);
 		for (unsigned i = 0; i < count; i++)
 			assert_int_not_equal(destination_for(&table, chosen[i], 0), DESTINATION_NONE);
 		for (uint32_t head = 0; head <= table.head_mask; head++) {
@@ -200,7 +205,7 @@ static void check(const struct destinations *table, const struct held *held)
 		assert_int_equal(
 			destination_find((struct destinations *)(uintptr_t)table, entry->ip, entry->mtu), i);
 		assert_int_equal(destination_hop(table, i)->ip, entry->ip);
-		assert_int_equal(destination_hop(table, i)->mtu, 1500);
+		assert_int_equal(destination_hop(table, i)->mtu, 0);
 		refs += entry->refs;
 		wanted += entry->hop != i;
 	}
@@ -209,7 +214,7 @@ static void check(const struct destinations *table, const struct held *held)
 			continue;
 		wanted++;
 		assert_int_equal(destination_at(table, held[i].index)->ip, held[i].ip);
-		assert_int_equal(destination_at(table, held[i].index)->mtu, held[i].mtu);
+		assert_int_equal(destination_mtu(table, held[i].index), held[i].mtu);
 	}
 	assert_int_equal(refs, wanted);
 }

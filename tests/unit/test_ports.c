@@ -200,6 +200,46 @@ static void places_are_keyed_and_spread(void **state)
 	assert_true(different > 7000);
 }
 
+/* Ports that are ours among those of a kernel: some stretch with holes, or none. */
+static void only_allowed_ports_are_given(void **state)
+{
+	static const uint32_t ranges[][2] = {
+		{1024, 1}, {61000, 1000}, {32768, 64}, {1500, 30000}, {65535, 1}};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_COUNT(ranges); i++) {
+		struct ports_query query = query_made(PORTS_COUNT);
+		struct tuple4 tuple = to_destination(i);
+		uint64_t allowed[65536 / 64] = {0};
+		uint32_t wanted = 0, count = 0;
+
+		for (uint32_t port = ranges[i][0]; port < ranges[i][0] + ranges[i][1]; port++) {
+			if (port % 7 == 3)
+				continue;
+			allowed[port / 64] |= 1ull << port % 64;
+			wanted++;
+		}
+		ports_restrict(&ports, allowed);
+		for (; ports_choose(&ports, &query, &tuple) == 0; count++) {
+			assert_true(allowed[tuple.local_port / 64] >> tuple.local_port % 64 & 1);
+			assert_false(world.used[tuple.local_port]);
+			world.used[tuple.local_port] = true;
+		}
+		assert_int_equal(count, wanted);
+	}
+}
+
+static void no_port_is_allowed(void **state)
+{
+	struct ports_query query = query_made(PORTS_COUNT);
+	struct tuple4 tuple = to_destination(1);
+	const uint64_t allowed[65536 / 64] = {0};
+
+	(void)state;
+	ports_restrict(&ports, allowed);
+	assert_int_equal(ports_choose(&ports, &query, &tuple), -EADDRNOTAVAIL);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -210,6 +250,8 @@ int main(void)
 		cmocka_unit_test(a_long_stretch_in_use_is_jumped),
 		cmocka_unit_test(few_tries_end_and_go_on_elsewhere),
 		cmocka_unit_test(places_are_keyed_and_spread),
+		cmocka_unit_test(only_allowed_ports_are_given),
+		cmocka_unit_test(no_port_is_allowed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
