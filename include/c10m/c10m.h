@@ -92,6 +92,9 @@ struct c10m_service {
 	/* Called on each worker when it is ready: the place to call c10m_connect from. */
 	void (*on_start)(c10m_worker *worker);
 	void *user; /* the application's own; see c10m_conn_user */
+
+	uint32_t groups; /* groups (c10m_group_join) that one connection may be in, at most 16; each takes 12
+			  * bytes of its block */
 };
 
 /* Runs services until SIGINT, SIGTERM or c10m_stop. Options in argv choose interface, address and limits
@@ -162,6 +165,100 @@ struct c10m_connect_request {
 };
 C10M_API c10m_handle c10m_connect(c10m_worker *worker, const struct c10m_connect_request *request,
 				  int *error);
+
+/* --- Messages, groups and fan-outs: the same bytes to many connections of one worker. ---
+ *
+ * A message is stored once, however many connections it is sent to; what a connection queues is a reference
+ * of 128 bytes. It keeps its place among the bytes of c10m_send, and is sent again from the one copy. The
+ * memory for messages is sized at start. */
+
+/* A message of one worker: a name that may be kept; a stale one is recognised. 0 is no message. */
+typedef uint64_t c10m_message;
+
+#define C10M_MESSAGE_MAX 65504 /* bytes */
+
+/* Copies 1 to C10M_MESSAGE_MAX bytes into a message that the caller holds until c10m_message_release.
+ * 0: too long, empty, or the worker's memory for messages is used up. */
+C10M_API c10m_message c10m_message_new(c10m_worker *worker, const void *data, size_t len);
+/* Gives up the caller's hold. What is queued is sent all the same: the message goes when nobody needs it
+ * any longer. To be called once; a stale message does nothing. */
+C10M_API void c10m_message_release(c10m_worker *worker, c10m_message message);
+/* In how many places of send queues it stands: neither acknowledged nor given up. */
+C10M_API uint32_t c10m_message_pending(const c10m_worker *worker, c10m_message message);
+/* Puts the whole message behind what the connection has queued: its length, or 0 when send_bytes or memory
+ * does not allow it (on_writable follows), the message is stale, or nothing may be sent any more. An empty
+ * queue takes a message of any length. */
+C10M_API size_t c10m_conn_send_message(c10m_conn *conn, c10m_message message);
+
+/* A set of connections of one worker, such as a chat room. 0 is no group. */
+typedef uint64_t c10m_group;
+
+/* 0: no group is left. */
+C10M_API c10m_group c10m_group_new(c10m_worker *worker);
+/* Nobody can join any more; the group goes when its last member has left. */
+C10M_API void c10m_group_release(c10m_worker *worker, c10m_group group);
+/* 0, also when it is a member already. -EINVAL: stale group, or the connection has ended; -ENOSPC: it is in
+ * c10m_service.groups others. A connection that ends leaves by itself, after on_close. */
+C10M_API int c10m_group_join(c10m_conn *conn, c10m_group group);
+/* 0, or -ENOENT when it is no member. */
+C10M_API int c10m_group_leave(c10m_conn *conn, c10m_group group);
+/* Members; 0 for a stale group. */
+C10M_API uint32_t c10m_group_count(const c10m_worker *worker, c10m_group group);
+
+/* What becomes of a message for a slow receiver: one whose send queue would hold more than queue_bytes with
+ * it, or whose application waits for on_writable (the message would stand in the middle of what it writes).
+ */
+enum c10m_slow_policy {
+	C10M_SLOW_SKIP,     /* it does not get this message */
+	C10M_SLOW_COALESCE, /* at most one message of this topic waits for each receiver, slow or not: the new
+			     * one takes the place of an older one that was not sent yet. One message may
+			     * stand beyond queue_bytes; who has more than that skips it */
+	C10M_SLOW_CLOSE,    /* it is reset: on_close with C10M_CLOSE_ABORTED */
+};
+
+/* Bits of c10m_fanout_request.flags. */
+#define C10M_FANOUT_AWAIT \
+	0x1u /* on_done comes when the message is neither queued nor unacknowledged anywhere */
+
+struct c10m_fanout_result {
+	c10m_message message; /* valid in on_done, even when the caller has released it */
+	uint32_t queued;      /* receivers that got it, or will: coalesced ones are among them */
+	uint32_t coalesced;   /* it took the place of an older message of the topic */
+	uint32_t skipped; /* slow ones, and those that no memory was left for until patience_ms was over */
+	uint32_t closed;  /* slow ones that were reset */
+	uint32_t acknowledged; /* whole and so far, by all receivers of the message since this fan-out began;
+				* with C10M_FANOUT_AWAIT final: the rest ended, or got a newer one instead */
+};
+
+struct c10m_fanout_request {
+	c10m_message message;
+	c10m_group group; /* to its members; 0: to all connections of `service` */
+	uint32_t service; /* index into the services of c10m_main */
+	uint32_t flags;
+	c10m_handle except; /* this one does not get it; 0: nobody */
+	enum c10m_slow_policy slow;
+	uint32_t topic;       /* for C10M_SLOW_COALESCE: not 0 */
+	uint32_t queue_bytes; /* 0: the service's send_bytes */
+	/* Memory for references is bounded, and a quarter of it is left to others: a large fan-out goes on as
+	 * acknowledgements come in. When none was free for so long, the rest is skipped. 0: waits. */
+	uint32_t patience_ms;
+	/* Called for each connection when its turn comes; 0: it does not get the message. May be NULL. */
+	int (*filter)(c10m_conn *conn, void *context);
+	/* Called once, when all had their turn. It may start the next fan-out. May be NULL. */
+	void (*on_done)(c10m_worker *worker, const struct c10m_fanout_result *result, void *context);
+	void *context;
+};
+
+#define C10M_FANOUTS_MAX 64 /* under way on one worker */
+
+/* Starts to send a message to many connections of this worker, in slices between which all others are served;
+ * several at once take turns. Receivers are those that are established (and have not closed their direction
+ * of sending) when their turn comes, and were members, or were open, when the fan-out began to work: who
+ * joins or opens later gets nothing, who leaves or ends before its turn neither. Four fan-outs to whole
+ * services work at a time; a fifth begins when one of them is through. The fan-out holds the message itself.
+ * 0, -EINVAL: stale message or group, no such service, no topic to coalesce by; -EAGAIN: C10M_FANOUTS_MAX are
+ * under way. */
+C10M_API int c10m_fanout(c10m_worker *worker, const struct c10m_fanout_request *request);
 
 /* Microseconds on the worker's clock, read once a burst. */
 C10M_API uint64_t c10m_now_us(const c10m_worker *worker);

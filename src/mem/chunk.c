@@ -49,6 +49,7 @@ static uint32_t take_from(struct chunk_pool *chunks, unsigned class)
 	chunk->seq = 0;
 	chunk->start = 0;
 	chunk->bytes = 0;
+	chunk->note = 0;
 	chunk->mark = 0;
 	chunks->bytes_live += chunk_class_bytes[class];
 	return class << CHUNK_INDEX_BITS | index;

@@ -16,10 +16,12 @@ struct chunk {
 	uint32_t seq;   /* owner's: sequence number of the first valid byte */
 	uint16_t start; /* first valid byte in data */
 	uint16_t bytes; /* valid bytes */
-	uint32_t mark;  /* 0, but for chunks that a rebuild has found in use */
+	uint32_t note : 31; /* owner's: 0 at first */
+	uint32_t mark : 1;  /* 0, but for chunks that a rebuild has found in use */
 	uint8_t data[];
 };
 
+#define CHUNK_NOTE_MAX     0x7fffffffu
 #define CHUNK_HEADER_BYTES sizeof(struct chunk)
 _Static_assert(sizeof(struct chunk) == 16, "header of a data chunk");
 

@@ -99,6 +99,10 @@
 	X(tcp_path_mtu_lowered, "path MTU lowered by ICMP") \
 	X(tcp_soft_errors, "soft errors reported by ICMP") \
 	X(tcp_send_refused, "sends that found no chunk") \
+	X(fanouts, "fan-outs that were worked off") \
+	X(fanout_queued, "messages that fan-outs have queued") \
+	X(fanout_skipped, "receivers that fan-outs have skipped") \
+	X(messages_refused, "messages for which no memory was left") \
 	X(ip_hops_exceeded, "ICMP time exceeded received") \
 	X(icmp_echo_replies, "pings answered") \
 	X(arp_requests_out, "ARP requests sent") \

@@ -83,7 +83,7 @@ void c10m_conn_endpoints(const c10m_conn *conn, struct c10m_endpoints *endpoints
 	endpoints->remote_port = tuple->remote_port;
 }
 
-static bool may_send(const struct tcb *tcb)
+bool sock_may_send(const struct tcb *tcb)
 {
 	return !(tcb->pending & (TCB_FIN_QUEUED | TCB_ABORTING)) &&
 	       (tcb->state == TCP_ESTABLISHED || tcb->state == TCP_CLOSE_WAIT);
@@ -95,7 +95,7 @@ size_t c10m_send(c10m_conn *conn, const void *data, size_t len)
 	struct tcb *tcb = tcb_of(conn);
 	uint32_t accepted;
 
-	if (!may_send(tcb))
+	if (!sock_may_send(tcb))
 		return 0;
 	accepted = sendq_add(core, tcb, data, (uint32_t)MIN_OF(len, (size_t)UINT32_MAX));
 	if (accepted < len)
@@ -112,7 +112,7 @@ size_t c10m_send_room(const c10m_conn *conn)
 	const struct tcb *tcb = tcb_of(conn);
 	uint32_t limit = core_of(conn)->services[tcb->service].send_bytes;
 
-	return may_send(tcb) && limit > tcb->snd_bytes ? limit - tcb->snd_bytes : 0;
+	return sock_may_send(tcb) && limit > tcb->snd_bytes ? limit - tcb->snd_bytes : 0;
 }
 
 /* What follows from a command comes when the callback that gave it has returned: at its end for its own

@@ -3,6 +3,8 @@
  * No callback runs inside another. */
 #include "sock/sock.h"
 
+#include "sock/group.h"
+
 #define FEED_SLICE 1024u
 
 static const struct c10m_service *service_of(const struct core *core, const struct tcb *tcb)
@@ -33,6 +35,8 @@ static void closed(struct core *core, uint32_t index, enum c10m_close_reason rea
 	if (service_of(core, tcb)->on_close)
 		service_of(core, tcb)->on_close(conn_of(tcb), reason);
 	core->busy_index = POOL_NONE;
+	if (core->services[tcb->service].groups)
+		group_leave_all(core, index);
 }
 
 static void timer(struct core *core, uint32_t index)

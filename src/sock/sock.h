@@ -19,5 +19,9 @@ bool sock_settle(struct core *core, uint32_t index);
 bool sock_can_feed(const struct core *core);
 void sock_feed_starved(struct core *core);
 void sock_resume(struct core *core, uint32_t index);
+/* Whether the connection takes more to send. */
+bool sock_may_send(const struct tcb *tcb);
+/* The message that a handle names, or MESSAGE_NONE. */
+uint32_t sock_message_find(const struct core *core, c10m_message handle);
 
 #endif

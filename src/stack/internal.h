@@ -2,6 +2,7 @@
 #ifndef C10M_STACK_INTERNAL_H
 #define C10M_STACK_INTERNAL_H
 
+#include "sock/fanout.h"
 #include "sock/sock.h"
 #include "stack/stack.h"
 

@@ -54,6 +54,12 @@ static void chunks(struct core *core)
 	chunk_pool_rebuild(&core->chunks);
 }
 
+static bool group_live(void *context, const void *object)
+{
+	(void)context;
+	return ((const struct group *)object)->in_use;
+}
+
 static void insert(struct core *core, const struct tuple4 *tuple, uint32_t ref)
 {
 	bool stored = flow_table_insert(&core->table, core_hash(core, tuple), ref);
@@ -72,6 +78,16 @@ static void blocks(struct core *core)
 		insert(core, &tcb->tuple, flow_ref(FLOW_BLOCK, i));
 		conn_file_timers(core, i);
 	}
+}
+
+/* References are counted anew; who holds a message otherwise stands in it. */
+static void messages(struct core *core)
+{
+	message_rebuild_begin(&core->messages);
+	for (uint32_t i = 0; i < core->blocks.fresh; i++)
+		if (tcb_at(core, i)->state != TCB_FREE)
+			sendq_recount(core, tcb_at(core, i));
+	message_rebuild_end(&core->messages);
 }
 
 static void compact(struct core *core)
@@ -98,11 +114,13 @@ void stack_rebuild(struct stack *stack, uint64_t now_us)
 	flow_table_init(&core->table, core->table.buckets, core->table.capacity);
 	wheel_clear(core->wheel, core->now_tick);
 	memset(core->near_bits, 0, conn_near_bytes(core->blocks.capacity));
+	messages(core);
 	pool_rebuild(&core->blocks, core->blocks.fresh, block_live, NULL);
 	pool_rebuild(&core->half_opens, core->half_opens.fresh, half_open_live, NULL);
 	pool_rebuild(&core->time_waits, core->time_waits.fresh, time_wait_live, NULL);
 	pool_rebuild(&core->extensions, core->extensions.fresh, extension_live, core);
 	chunks(core);
+	pool_rebuild(&core->groups, core->groups.fresh, group_live, NULL);
 	blocks(core);
 	compact(core);
 }

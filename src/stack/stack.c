@@ -38,6 +38,10 @@ static void fill_defaults(struct stack_config *config)
 		config->chunks.count[1] = between(n / 4, 1024, 131072);
 		config->chunks.count[2] = between(n, 2048, 131072);
 	}
+	if (!config->messages.count[0] && !config->messages.count[1] && !config->messages.count[2] &&
+	    !config->messages.count[3])
+		config->messages = (struct message_config){{1024, 256, 32, 8}};
+	config->groups = or_default(config->groups, between(n / 16, 64, 65536));
 	config->mtu = or_default(config->mtu, 1500);
 	config->initial_window_segments = or_default(config->initial_window_segments, 10);
 	config->delayed_ack_ms = or_default(config->delayed_ack_ms, 40);
@@ -75,6 +79,17 @@ static bool gateway_makes_sense(uint32_t gateway, uint32_t address)
 	return gateway == 0 || (ipv4_is_unicast(gateway) && gateway != address);
 }
 
+static bool counts_fit(const struct stack_config *config)
+{
+	bool fit = config->groups < 1u << 26;
+
+	for (unsigned i = 0; i < MESSAGE_CLASSES; i++)
+		fit &= config->messages.count[i] < MESSAGE_COUNT_MAX;
+	for (uint32_t i = 0; i < config->service_count; i++)
+		fit &= config->services[i].groups <= GROUPS_PER_CONNECTION;
+	return fit;
+}
+
 /* With so many entries no sum of counts leaves 32 bits, and a handle has room for a block's index. */
 static bool makes_sense(const struct stack_config *config)
 {
@@ -88,8 +103,15 @@ static bool makes_sense(const struct stack_config *config)
 
 struct sizes {
 	uint32_t stride, extensions, timers, flows;
-	size_t stack, blocks, half_opens, time_waits, extension_pool, chunks, table, wheel, near, net, total;
+	size_t stack, blocks, half_opens, time_waits, extension_pool, chunks, messages, groups, fanouts,
+		table, wheel, near, net, total;
 };
+
+/* Behind the application's state stand the connection's places in groups. */
+static size_t groups_at(const struct c10m_service *service)
+{
+	return sizeof(struct tcb) + ALIGN_UP(service->state_size, sizeof(uint32_t));
+}
 
 static struct sizes sizes_of(const struct stack_config *config)
 {
@@ -97,8 +119,9 @@ static struct sizes sizes_of(const struct stack_config *config)
 	size_t state = 0;
 
 	for (uint32_t i = 0; i < config->service_count; i++)
-		state = MAX_OF(state, config->services[i].state_size);
-	s.stride = (uint32_t)(sizeof(struct tcb) + ALIGN_UP(state, (size_t)CACHE_LINE));
+		state = MAX_OF(state, groups_at(&config->services[i]) +
+					      config->services[i].groups * sizeof(struct member));
+	s.stride = (uint32_t)ALIGN_UP(state, (size_t)CACHE_LINE);
 	s.extensions = between(config->connections / 16, 64, 65536);
 	/* A near and a far entry each, and room for overtaken ones: at most four for each connection that is
 	 * busy in both directions, and packet rates bound how many these can be. */
@@ -110,12 +133,16 @@ static struct sizes sizes_of(const struct stack_config *config)
 	s.time_waits = pool_bytes(config->time_wait, TIME_WAIT_STRIDE);
 	s.extension_pool = pool_bytes(s.extensions, sizeof(struct tcp_extension));
 	s.chunks = chunk_pool_bytes(&config->chunks);
+	s.messages = message_pool_bytes(&config->messages);
+	s.groups = pool_bytes(config->groups, sizeof(struct group));
+	s.fanouts = pool_bytes(C10M_FANOUTS_MAX, FANOUT_STRIDE);
 	s.table = flow_table_bytes(s.flows);
 	s.wheel = wheel_bytes(s.timers);
 	s.near = conn_near_bytes(config->connections);
 	s.net = net_bytes(config->destinations + 1);
-	s.total = s.stack + s.blocks + s.half_opens + s.time_waits + s.extension_pool + s.chunks + s.table +
-		  s.wheel + s.near + s.net + (size_t)11 * CACHE_LINE;
+	s.total = s.stack + s.blocks + s.half_opens + s.time_waits + s.extension_pool + s.chunks +
+		  s.messages + s.groups + s.fanouts + s.table + s.wheel + s.near + s.net +
+		  (size_t)14 * CACHE_LINE;
 	return s;
 }
 
@@ -181,6 +208,8 @@ static void services_init(struct core *core, const struct stack_config *config)
 			.user_timeout_ms = MIN_OF(from->user_timeout_ms, TICKS_MAX_AHEAD),
 			.congestion = congestion_find(from->congestion),
 			.port = from->port,
+			.groups = (uint16_t)from->groups,
+			.groups_at = (uint16_t)groups_at(from),
 			.nodelay = from->flags & C10M_NODELAY,
 		};
 		core->services[i].wscale = scale_for(core->services[i].receive_bytes);
@@ -195,6 +224,7 @@ static void lists_init(struct core *core)
 	core->ready_head = core->ready_tail = POOL_NONE;
 	core->busy_index = POOL_NONE;
 	core->time_wait_list = empty;
+	core->fanouts_active = core->fanouts_awaiting = empty;
 	for (unsigned i = 0; i < HALF_OPEN_TRIES; i++)
 		core->half_open_lists[i] = empty;
 }
@@ -244,7 +274,7 @@ static bool carve(struct stack *stack, struct arena *arena, const struct sizes *
 	const struct stack_config *config = &stack->config;
 	struct core *core = &stack->core;
 	struct routes routes = {.mtu = config->mtu, .mac = config->mac};
-	void *chunks, *table, *wheel, *net;
+	void *chunks, *messages, *table, *wheel, *net;
 
 	routes_set(&routes, config->address, config->prefix_bits, config->gateway, config->shared);
 	if (!carve_pool(arena, &core->blocks, config->connections, s->stride) ||
@@ -252,14 +282,19 @@ static bool carve(struct stack *stack, struct arena *arena, const struct sizes *
 	    !carve_pool(arena, &core->time_waits, config->time_wait, TIME_WAIT_STRIDE) ||
 	    !carve_pool(arena, &core->extensions, s->extensions, sizeof(struct tcp_extension)))
 		return false;
+	if (!carve_pool(arena, &core->groups, config->groups, sizeof(struct group)) ||
+	    !carve_pool(arena, &core->fanouts, C10M_FANOUTS_MAX, FANOUT_STRIDE))
+		return false;
 	chunks = arena_carve(arena, s->chunks, CACHE_LINE);
+	messages = arena_carve(arena, s->messages, CACHE_LINE);
 	table = arena_carve(arena, s->table, CACHE_LINE);
 	wheel = arena_carve(arena, s->wheel, CACHE_LINE);
 	core->near_bits = arena_carve(arena, s->near, CACHE_LINE);
 	net = arena_carve(arena, s->net, CACHE_LINE);
-	if (!chunks || !table || !wheel || !core->near_bits || !net)
+	if (!chunks || !messages || !table || !wheel || !core->near_bits || !net)
 		return false;
 	chunk_pool_init(&core->chunks, chunks, &config->chunks);
+	message_pool_init(&core->messages, messages, &config->messages);
 	flow_table_init(&core->table, table, s->flows);
 	core->wheel = wheel_init(wheel, s->timers, core->now_tick);
 	memset(core->near_bits, 0, s->near);
@@ -276,7 +311,7 @@ struct stack *stack_init(struct arena *arena, const struct stack_config *config,
 	struct sizes s;
 
 	fill_defaults(&full);
-	if (!makes_sense(&full))
+	if (!makes_sense(&full) || !counts_fit(&full))
 		return NULL;
 	s = sizes_of(&full);
 	stack = arena_carve(arena, sizeof(*stack), CACHE_LINE);

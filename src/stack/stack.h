@@ -10,6 +10,7 @@
 #include "c10m/c10m.h"
 #include "mem/arena.h"
 #include "mem/chunk.h"
+#include "mem/message.h"
 #include "mem/packet.h"
 #include "net/route.h"
 #include "obs/counters.h"
@@ -27,6 +28,8 @@ struct stack_config {
 	uint32_t time_wait;         /* compact entries; 0: a default */
 	uint32_t destinations;      /* 0: 1024; at most 65534 */
 	struct chunk_config chunks; /* all 0: a default from connections */
+	struct message_config messages; /* all 0: 1.2 MB in all */
+	uint32_t groups;                /* 0: a default from connections */
 	const struct c10m_service *services; /* no two on one port, state_size 1 MB at most */
 	uint32_t service_count;
 
@@ -129,7 +132,7 @@ c10m_worker *stack_worker(struct stack *stack);
 struct stack_usage {
 	uint32_t connections, half_open, time_wait, destinations, table_entries, timer_entries, extensions;
 	uint32_t chunks[CHUNK_CLASSES];
-	uint32_t replies;
+	uint32_t replies, messages, groups, fanouts;
 	uint32_t block_stride; /* bytes from block to block: ours, and the application's state */
 	uint64_t arena_bytes;
 	uint64_t block_bytes, table_bytes, wheel_bytes, chunk_bytes, compact_bytes; /* carved */

@@ -6,6 +6,12 @@
 #define DUE_MAX    64u
 #define DUE_ROUNDS 64u /* timers of a call: 4096, some hundred microseconds; stack_deadline tells of more */
 #define SWEEP_STEP 1024u
+#define FANOUT_SLICES 8u /* in one stack_tx, for those that lead to no frame */
+
+static bool fanouts_exist(const struct core *core)
+{
+	return core->fanouts_active.oldest != POOL_NONE || core->fanouts_awaiting.oldest != POOL_NONE;
+}
 
 /* Most near entries are armed no longer: they end here, without a look at their blocks. Returns how many are
  * left, at the start of due. */
@@ -140,18 +146,42 @@ static uint32_t room_for_replies(const struct core *core, uint32_t max)
 	return core->ready_head == POOL_NONE ? max : max - max / 2;
 }
 
+/* Connections that are ready have their turns. */
+static uint32_t serve_ready(struct core *core, struct packet *packets, uint32_t max)
+{
+	uint32_t count = 0;
+
+	for (uint32_t turns = 0; turns < 4096 && count < max && core->ready_head != POOL_NONE; turns++)
+		count += serve(core, ready_pop(core), packets + count, max - count);
+	return count;
+}
+
+/* Nobody else has output: fan-outs fill what is left of the frames, so that they never go faster than these
+ * go out. */
+static NO_INLINE uint32_t serve_fanouts(struct core *core, struct packet *packets, uint32_t max)
+{
+	uint32_t count = 0;
+
+	for (uint32_t slices = 0; slices < FANOUT_SLICES && count < max && fanout_due(core); slices++) {
+		fanout_slice(core, max - count);
+		count += serve_ready(core, packets + count, max - count);
+	}
+	return count;
+}
+
 uint32_t stack_tx(struct stack *stack, uint64_t now_us, struct packet *packets, uint32_t max)
 {
 	struct core *core = &stack->core;
-	uint32_t count, turns;
+	uint32_t count;
 
 	stack_set_time(stack, now_us);
 	run_timers(stack);
 	count = net_replies_take(&core->net, packets, room_for_replies(core, max));
 	for (uint32_t i = 0; i < count; i++)
 		core->counters.tx_bytes += packets[i].bytes;
-	for (turns = 0; turns < 4096 && count < max && core->ready_head != POOL_NONE; turns++)
-		count += serve(core, ready_pop(core), packets + count, max - count);
+	count += serve_ready(core, packets + count, max - count);
+	if (unlikely(fanouts_exist(core)))
+		count += serve_fanouts(core, packets + count, max - count);
 	if (count < max && core->net.reply_count) {
 		uint32_t more = net_replies_take(&core->net, packets + count, max - count);
 
@@ -167,7 +197,10 @@ uint32_t stack_tx(struct stack *stack, uint64_t now_us, struct packet *packets, 
 
 bool stack_has_output(const struct stack *stack)
 {
-	return stack->core.ready_head != POOL_NONE || stack->core.net.reply_count > 0;
+	const struct core *core = &stack->core;
+
+	return core->ready_head != POOL_NONE || core->net.reply_count > 0 ||
+	       (unlikely(fanouts_exist(core)) && fanout_due(core));
 }
 
 static void nearer(bool has, uint32_t tick, uint32_t now, int64_t *best)
@@ -193,6 +226,10 @@ uint64_t stack_deadline(const struct stack *stack)
 	nearer(has, tick, core->now_tick, &best);
 	has = time_wait_deadline(core, &tick);
 	nearer(has, tick, core->now_tick, &best);
+	if (fanouts_exist(core)) {
+		has = fanout_deadline(core, &tick);
+		nearer(has, tick, core->now_tick, &best);
+	}
 	nearer(core->net.destinations.probing > 0, core->net.probe_tick, core->now_tick, &best);
 	if (best == INT64_MAX)
 		return UINT64_MAX;

@@ -150,9 +150,46 @@ static void verify_chunks(const struct core *core, const struct census *census)
 	CHECK(owned == live && bytes == core->chunks.bytes_live);
 }
 
+static void sum_references(void *context, const struct message *message)
+{
+	*(uint64_t *)context += message->references;
+}
+
+static uint64_t references_of(const struct core *core)
+{
+	uint64_t sum = 0;
+
+	message_each(&core->messages, sum_references, &sum);
+	return sum;
+}
+
+static void unrefer_all(struct core *core, const struct tcb *tcb)
+{
+	for (uint32_t id = tcb->snd_head; id != CHUNK_NONE; id = chunk_at(&core->chunks, id)->next) {
+		uint32_t note = chunk_at(&core->chunks, id)->note;
+
+		if (note == 0)
+			continue;
+		CHECK(message_at(&core->messages, note - 1)->references > 0);
+		message_at(&core->messages, note - 1)->references--;
+	}
+}
+
+/* Takes off each message what the send queues refer to it: nothing may be left. Then puts it back. */
+static void verify_messages(struct core *core)
+{
+	for (uint32_t i = 0; i < core->blocks.fresh; i++)
+		if (tcb_at(core, i)->state != TCB_FREE)
+			unrefer_all(core, tcb_at(core, i));
+	CHECK(references_of(core) == 0);
+	for (uint32_t i = 0; i < core->blocks.fresh; i++)
+		if (tcb_at(core, i)->state != TCB_FREE)
+			sendq_recount(core, tcb_at(core, i));
+}
+
 void stack_verify(const struct stack *stack)
 {
-	/* Nothing is changed but, for a moment, counts inside the flow table. */
+	/* Nothing is changed but, for a moment, counts inside the flow table and of messages. */
 	struct core *core = (struct core *)(uintptr_t)&stack->core;
 	struct census census = {0};
 	struct stack_usage usage;
@@ -169,4 +206,6 @@ void stack_verify(const struct stack *stack)
 	verify_destinations(core, &census);
 	verify_half_opens(core);
 	verify_time_waits(core);
+	verify_messages(core);
+	fanout_verify(core);
 }

@@ -113,6 +113,17 @@ static void near_arm(struct core *core, uint32_t index)
 	near_set(core, index, NEAR_PRESENT | NEAR_ARMED);
 }
 
+/* A fan-out to all connections means those that were open when it began. */
+static uint16_t sweeps_missed(const struct core *core, uint32_t index)
+{
+	uint32_t missed = 0;
+
+	for (unsigned i = 0; i < SWEEPS_MAX; i++)
+		if (index >= core->sweeps[i].next && index < core->sweeps[i].end)
+			missed |= TCB_MISSES << i;
+	return (uint16_t)missed;
+}
+
 /* A wheel entry filed for the block's last owner stays accounted for. */
 uint32_t conn_take(struct core *core, const struct tuple4 *tuple, uint8_t service)
 {
@@ -144,6 +155,7 @@ uint32_t conn_take(struct core *core, const struct tuple4 *tuple, uint8_t servic
 	tcb->extension = POOL_NONE;
 	tcb->ready_next = POOL_NONE;
 	tcb->last_rx_tick = core->now_tick;
+	tcb->options = sweeps_missed(core, index);
 	tcb->keepalive_ms = settings->keepalive_ms;
 	tcb->user_timeout_ms = settings->user_timeout_ms;
 	if (settings->nodelay)

@@ -12,6 +12,7 @@
 #include "flow/ports.h"
 #include "flow/table.h"
 #include "mem/arena.h"
+#include "mem/message.h"
 #include "net/net.h"
 #include "tcp/tcb.h"
 #include "timer/wheel.h"
@@ -20,6 +21,7 @@
 #define HALF_OPEN_TRIES 6
 #define OOO_CHUNKS_MAX  128
 #define SERVICES_MAX    16
+#define SWEEPS_MAX      4 /* fan-outs that walk over all blocks at a time */
 
 struct congestion_control;
 struct core;
@@ -33,11 +35,17 @@ struct index_list {
 	uint32_t oldest, newest;
 };
 
+/* A fan-out walks over the blocks from `next` to `end`. */
+struct sweep {
+	uint32_t next, end; /* equal: none */
+};
+
 /* A service's settings, defaults filled in. */
 struct tcp_service {
 	uint32_t receive_bytes, send_bytes, keepalive_ms, user_timeout_ms;
 	const struct congestion_control *congestion;
 	uint16_t port;
+	uint16_t groups, groups_at; /* how many a connection may be in; where they stand in its block */
 	bool nodelay;
 	uint8_t wscale; /* the least that tells of receive_bytes */
 };
@@ -53,6 +61,7 @@ struct core {
 	struct net net;
 	struct pool blocks, half_opens, time_waits, extensions;
 	struct chunk_pool chunks;
+	struct message_pool messages;
 	struct flow_table table;
 	struct wheel *wheel;
 	uint8_t *near_bits; /* two bits a block: see conn.c */
@@ -81,6 +90,9 @@ struct core {
 	uint32_t challenge_tick, challenge_tokens;
 	uint32_t cookie_tick; /* when the last SYN cookie went out */
 	bool cookies_out;
+	struct pool groups, fanouts;
+	struct index_list fanouts_active, fanouts_awaiting; /* `oldest` has the next turn */
+	struct sweep sweeps[SWEEPS_MAX];
 	uint32_t busy_index;        /* the block whose callback runs: it is freed when that returns */
 	uint64_t owned[65536 / 64]; /* a bit for each port that is ours to answer for */
 	uint8_t listeners[65536];   /* service + 1 of a port; 0: nobody */
@@ -171,6 +183,13 @@ PURE_INLINE uint32_t tcb_snd_max(const struct tcb *tcb)
 
 /* --- queues.c: what was sent and what was received */
 uint32_t sendq_add(struct core *core, struct tcb *tcb, const uint8_t *data, uint32_t bytes); /* accepted */
+#define SENDQ_LOOK_MAX 64 /* chunks that are looked at for something to replace */
+/* Puts a reference to a message behind all that is queued; false when no chunk is left. */
+bool sendq_refer(struct core *core, struct tcb *tcb, uint32_t message, uint32_t topic);
+/* Puts a message in the place of one of the same topic of which nothing was ever sent; false: there is none.
+ */
+bool sendq_replace(struct core *core, struct tcb *tcb, uint32_t message, uint32_t topic);
+void sendq_recount(struct core *core, const struct tcb *tcb); /* counts its references to messages again */
 void sendq_drop(struct core *core, struct tcb *tcb, uint32_t bytes); /* acknowledged */
 /* Copies bytes at an offset from snd_una and returns their checksum. */
 uint32_t sendq_copy(struct core *core, struct tcb *tcb, uint32_t offset, uint8_t *to, uint32_t bytes);

@@ -1,5 +1,7 @@
 /* queues.c - payload that stays: sent and not acknowledged, received and not consumed, out of order.
- * Owns: the chunk chains of a block, and its extension while the send queue is longer than a chunk. */
+ * A chunk of the send queue with a note holds no bytes: it names a message (the note is its id and one) of
+ * which `start` and `bytes` say the part, and `seq` the topic. Owns: the chunk chains of a block, and its
+ * extension while the send queue is longer than a chunk. */
 #include "tcp/core.h"
 
 #include <string.h>
@@ -60,6 +62,27 @@ static uint32_t chunk_append(const struct core *core, uint32_t id, const uint8_t
 	return bytes;
 }
 
+static bool is_reference(const struct chunk *chunk)
+{
+	return chunk->note != 0;
+}
+
+static const uint8_t *sendq_bytes(const struct core *core, const struct chunk *chunk)
+{
+	if (unlikely(is_reference(chunk)))
+		return message_at(&core->messages, chunk->note - 1)->data + chunk->start;
+	return chunk->data + chunk->start;
+}
+
+static void sendq_give(struct core *core, uint32_t id, bool acknowledged)
+{
+	const struct chunk *chunk = chunk_at(&core->chunks, id);
+
+	if (unlikely(is_reference(chunk)))
+		message_unrefer(&core->messages, chunk->note - 1, acknowledged);
+	chunk_give(&core->chunks, id);
+}
+
 static void sendq_link(struct core *core, struct tcb *tcb, uint32_t tail, uint32_t id)
 {
 	struct tcp_extension *extension = extension_of(core, tcb);
@@ -85,7 +108,7 @@ uint32_t sendq_add(struct core *core, struct tcb *tcb, const uint8_t *data, uint
 	if (wanted == 0)
 		return 0;
 	tail = sendq_tail(core, tcb);
-	if (tail != CHUNK_NONE)
+	if (tail != CHUNK_NONE && !is_reference(chunk_at(&core->chunks, tail)))
 		done = chunk_append(core, tail, data, wanted);
 	while (done < wanted) {
 		uint32_t id = chunk_take(&core->chunks, wanted - done);
@@ -100,6 +123,61 @@ uint32_t sendq_add(struct core *core, struct tcb *tcb, const uint8_t *data, uint
 	}
 	tcb->snd_bytes += done;
 	return done;
+}
+
+/* The whole message or nothing. Of the chunk only the header is used, so that the smallest will do. */
+bool sendq_refer(struct core *core, struct tcb *tcb, uint32_t message, uint32_t topic)
+{
+	uint32_t id = chunk_take(&core->chunks, 0);
+	struct chunk *chunk;
+
+	if (id == CHUNK_NONE) {
+		core->counters.tcp_send_refused++;
+		return false;
+	}
+	chunk = chunk_at(&core->chunks, id);
+	chunk->note = (message + 1) & CHUNK_NOTE_MAX;
+	chunk->seq = topic;
+	chunk->bytes = (uint16_t)message_at(&core->messages, message)->bytes;
+	message_refer(&core->messages, message);
+	sendq_link(core, tcb, sendq_tail(core, tcb), id);
+	tcb->snd_bytes += chunk->bytes;
+	return true;
+}
+
+bool sendq_replace(struct core *core, struct tcb *tcb, uint32_t message, uint32_t topic)
+{
+	struct tcp_extension *extension = extension_of(core, tcb);
+	uint32_t sent = tcb_snd_max(tcb) - tcb->snd_una, at = 0, id = tcb->snd_head;
+
+	for (unsigned i = 0; i < SENDQ_LOOK_MAX && id != CHUNK_NONE; i++) {
+		struct chunk *chunk = chunk_at(&core->chunks, id);
+
+		if (at >= sent && is_reference(chunk) && chunk->seq == topic) {
+			message_unrefer(&core->messages, chunk->note - 1, false);
+			message_refer(&core->messages, message);
+			tcb->snd_bytes -= chunk->bytes;
+			chunk->note = (message + 1) & CHUNK_NOTE_MAX;
+			chunk->bytes = (uint16_t)message_at(&core->messages, message)->bytes;
+			tcb->snd_bytes += chunk->bytes;
+			if (extension) /* what lies behind has moved */
+				extension->cursor_chunk = CHUNK_NONE;
+			return true;
+		}
+		at += chunk->bytes;
+		id = chunk->next;
+	}
+	return false;
+}
+
+void sendq_recount(struct core *core, const struct tcb *tcb)
+{
+	for (uint32_t id = tcb->snd_head; id != CHUNK_NONE; id = chunk_at(&core->chunks, id)->next) {
+		const struct chunk *chunk = chunk_at(&core->chunks, id);
+
+		if (is_reference(chunk))
+			message_refer(&core->messages, chunk->note - 1);
+	}
 }
 
 void sendq_drop(struct core *core, struct tcb *tcb, uint32_t bytes)
@@ -118,7 +196,7 @@ void sendq_drop(struct core *core, struct tcb *tcb, uint32_t bytes)
 		if (chunk->bytes)
 			break;
 		tcb->snd_head = chunk->next;
-		chunk_give(&core->chunks, id);
+		sendq_give(core, id, true);
 	}
 	if (!extension)
 		return;
@@ -164,7 +242,7 @@ uint32_t sendq_copy(struct core *core, struct tcb *tcb, uint32_t offset, uint8_t
 	while (done < bytes) {
 		const struct chunk *chunk = chunk_at(&core->chunks, id);
 		uint32_t part = MIN_OF(bytes - done, chunk->bytes - into);
-		uint32_t piece = csum_copy(0, to + done, chunk->data + chunk->start + into, part);
+		uint32_t piece = csum_copy(0, to + done, sendq_bytes(core, chunk) + into, part);
 
 		sum = csum_join(sum, done & 1 ? csum_shift_odd(piece) : piece);
 		done += part;
@@ -174,10 +252,20 @@ uint32_t sendq_copy(struct core *core, struct tcb *tcb, uint32_t offset, uint8_t
 	return sum;
 }
 
+static void sendq_give_all(struct core *core, struct tcb *tcb)
+{
+	while (tcb->snd_head != CHUNK_NONE) {
+		uint32_t id = tcb->snd_head;
+
+		tcb->snd_head = chunk_at(&core->chunks, id)->next;
+		sendq_give(core, id, false);
+	}
+}
+
 void queues_free(struct core *core, struct tcb *tcb)
 {
 	if (!PLANTED(RESET_LEAK))
-		chunk_give_chain(&core->chunks, tcb->snd_head);
+		sendq_give_all(core, tcb);
 	chunk_give_chain(&core->chunks, tcb->rcv_head);
 	chunk_give_chain(&core->chunks, tcb->ooo_head);
 	tcb->snd_head = tcb->rcv_head = tcb->rcv_tail = tcb->ooo_head = CHUNK_NONE;

@@ -41,6 +41,7 @@ enum tcp_state {
 #define TCB_ACTIVE_OPEN 0x0020u
 #define TCB_WSCALE      0x0040u
 #define TCB_BACKED      0x0080u /* snd_nxt was pulled back after a timeout; recover is the highest sent */
+#define TCB_MISSES      0x1000u /* opened ahead of sweep 0 while it was under way; shifted for the others */
 
 /* tcb.pending */
 #define TCB_READY      0x0001u /* stands on the ready list */

@@ -106,19 +106,97 @@ static uint64_t allowed_bytes(const struct end *end)
 	return bytes;
 }
 
+static void drive(struct end *end, c10m_conn *conn);
+
+static size_t send_by_message(c10m_conn *conn, const uint8_t *data, size_t bytes)
+{
+	c10m_message message = c10m_message_new(c10m_conn_worker(conn), data, bytes);
+	size_t sent;
+
+	if (!message)
+		return c10m_send(conn, data, bytes);
+	sent = c10m_conn_send_message(conn, message);
+	if (sent != 0 && sent != bytes)
+		world_fail(world_now, "a part of a message was taken");
+	c10m_message_release(c10m_conn_worker(conn), message);
+	return sent;
+}
+
+static int is_meant(c10m_conn *conn, void *context)
+{
+	const struct end *end = context;
+
+	return c10m_conn_handle(conn) == end->handle;
+}
+
+static void fanned_out(c10m_worker *worker, const struct c10m_fanout_result *result, void *context)
+{
+	struct end *end = context;
+	c10m_conn *conn = c10m_conn_find(worker, end->handle);
+
+	if (result->queued + result->skipped > 1 || result->closed || result->coalesced)
+		world_fail(world_now, "a fan-out to one counts %u receivers, %u skipped", result->queued,
+			   result->skipped);
+	if (result->queued)
+		end->sent += end->fanning;
+	end->plainly = !result->queued;
+	end->fanning = 0;
+	if (!conn || end->closed)
+		return;
+	if (end->group)
+		c10m_group_leave(conn, end->group);
+	end->group = 0;
+	drive(end, conn);
+}
+
+/* The fan-out may take its time; until it is done the stream is not continued. */
+static bool send_by_fanout(struct end *end, c10m_conn *conn, const uint8_t *data, size_t bytes)
+{
+	c10m_worker *worker = c10m_conn_worker(conn);
+	struct c10m_fanout_request request = {
+		.message = c10m_message_new(worker, data, bytes),
+		.service = end->side == 0 || end->conversation->plan == PLAN_CROSS,
+		.patience_ms = random_chance(&end->random, 1, 2) ? 1 + random_below(&end->random, 500) : 0,
+		.filter = is_meant,
+		.on_done = fanned_out,
+		.context = end,
+	};
+
+	if (!request.message)
+		return false;
+	if (random_chance(&end->random, 1, 2))
+		request.group = c10m_group_new(worker);
+	if (request.group && c10m_group_join(conn, request.group))
+		world_fail(world_now, "a new group cannot be joined");
+	end->group = request.group;
+	if (c10m_fanout(worker, &request) == 0)
+		end->fanning = bytes;
+	else if (request.group)
+		c10m_group_leave(conn, request.group);
+	c10m_group_release(worker, request.group);
+	c10m_message_release(worker, request.message);
+	return end->fanning > 0;
+}
+
 /* Sends until the stack takes no more, the end rests, or all is sent. */
 static void send_more(struct end *end, c10m_conn *conn)
 {
 	uint8_t data[20000];
 	uint64_t allowed = allowed_bytes(end);
 
-	while (end->sent < allowed && !end->finishing && !end->resting) {
+	while (end->sent < allowed && !end->finishing && !end->resting && !end->fanning) {
 		size_t most = 1 + random_below(&end->random, end->write_max);
 		size_t want = MIN_OF((size_t)(allowed - end->sent), most);
 		size_t sent;
 
 		stream_fill(end->conversation, end->side, end->sent, data, want);
-		sent = c10m_send(conn, data, want);
+		if (!end->plainly && draw(end, end->fanout_chance) && send_by_fanout(end, conn, data, want))
+			break;
+		if (random_chance(&end->random, end->message_chance, 100))
+			sent = send_by_message(conn, data, want);
+		else
+			sent = c10m_send(conn, data, want);
+		end->plainly = false;
 		if (sent > want)
 			world_fail(world_now, "c10m_send took more than it was given");
 		end->sent += sent;
@@ -248,7 +326,7 @@ static void compare(struct end *end, const uint8_t *data, size_t bytes)
 	uint32_t limit = service->receive_bytes ? service->receive_bytes : 65536;
 	uint8_t want[4096];
 
-	if (end->received + bytes > other->sent)
+	if (end->received + bytes > other->sent + other->fanning)
 		world_fail(world_now, "received %llu bytes, but only %llu were sent",
 			   (unsigned long long)(end->received + bytes), (unsigned long long)other->sent);
 	if (bytes > limit)
@@ -428,6 +506,7 @@ void app_services(struct world *world, unsigned node)
 
 		*s = service;
 		s->flags = random_chance(random, 1, 2) ? C10M_NODELAY : 0;
+		s->groups = 1;
 		s->receive_bytes = windows[random_below(random, ARRAY_COUNT(windows))];
 		s->send_bytes = windows[random_below(random, ARRAY_COUNT(windows))];
 		s->keepalive_ms = keepalives[random_below(random, ARRAY_COUNT(keepalives))];
@@ -483,6 +562,8 @@ static void plan_end(struct conversation *conversation, unsigned side, unsigned 
 		.pause_chance = random_chance(random, 1, 3) ? random_below(random, 20) : 0,
 		.partial_chance = random_chance(random, 1, 3) ? random_below(random, 60) : 0,
 		.rest_ms = random_chance(random, 1, 4) ? 8000 : 200,
+		.message_chance = random_chance(random, 1, 3) ? random_below(random, 101) : 0,
+		.fanout_chance = random_chance(random, 1, 3) ? random_below(random, 50) : 0,
 	};
 	if (end->write_max == 20)
 		conversation->bytes[side] %= 2000;

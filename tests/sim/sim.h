@@ -137,6 +137,10 @@ struct end {
 	uint32_t timer_ms; /* 0: not set */
 	struct random random;
 	uint32_t write_max, rest_chance, pause_chance, partial_chance, rest_ms;
+	uint32_t message_chance, fanout_chance;
+	uint64_t fanning;  /* bytes of a fan-out under way */
+	c10m_group group;  /* of that fan-out; 0: it looks at all connections */
+	bool plainly;      /* the last fan-out skipped this end */
 	uint64_t abort_at; /* bytes sent and received; UINT64_MAX: never */
 };
 

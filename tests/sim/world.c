@@ -119,6 +119,11 @@ static void draw_pools(struct world *world, struct stack_config *config)
 		for (unsigned i = 0; i < CHUNK_CLASSES; i++)
 			config->chunks.count[i] = 1 + draw(world, 30);
 	}
+	if (one_in(world, 4)) {
+		config->groups = 1 + draw(world, 4);
+		for (unsigned i = 0; i < MESSAGE_CLASSES; i++)
+			config->messages.count[i] = 1 + draw(world, 3);
+	}
 }
 
 static void draw_node(struct world *world, unsigned index)
@@ -524,6 +529,12 @@ static const char *unbalanced(const struct node *node)
 		return "extensions";
 	if (usage.replies)
 		return "replies";
+	if (usage.fanouts)
+		return "fan-outs";
+	if (usage.messages)
+		return "messages";
+	if (usage.groups)
+		return "groups";
 	for (unsigned i = 0; i < CHUNK_CLASSES; i++) {
 		if (usage.chunks[i])
 			return "chunks";
