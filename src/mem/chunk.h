@@ -12,10 +12,10 @@
 #define CHUNK_CLASSES 3
 
 struct chunk {
-	uint32_t next;  /* id of the chunk behind this one; CHUNK_NONE at the end */
-	uint32_t seq;   /* owner's: sequence number of the first valid byte */
-	uint16_t start; /* first valid byte in data */
-	uint16_t bytes; /* valid bytes */
+	uint32_t next;      /* id of the chunk behind this one; CHUNK_NONE at the end */
+	uint32_t seq;       /* owner's: sequence number of the first valid byte */
+	uint16_t start;     /* first valid byte in data */
+	uint16_t bytes;     /* valid bytes */
 	uint32_t note : 31; /* owner's: 0 at first */
 	uint32_t mark : 1;  /* 0, but for chunks that a rebuild has found in use */
 	uint8_t data[];

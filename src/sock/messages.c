@@ -23,7 +23,8 @@ c10m_message c10m_message_new(c10m_worker *worker, const void *data, size_t len)
 		core->counters.messages_refused++;
 		return 0;
 	}
-	return (uint64_t)core->stack_id << 58 | (uint64_t)id << 32 | message_at(&core->messages, id)->generation;
+	return (uint64_t)core->stack_id << 58 | (uint64_t)id << 32 |
+	       message_at(&core->messages, id)->generation;
 }
 
 void c10m_message_release(c10m_worker *worker, c10m_message handle)
