@@ -133,8 +133,10 @@ static void finish(struct core *core, uint32_t index)
 	pool_give(&core->fanouts, index);
 	done.result.acknowledged = message_at(&core->messages, done.message)->acknowledged -
 				   done.acknowledged_before;
+	core->busy_index = SOCK_BUSY_ELSEWHERE;
 	if (done.request.on_done)
 		done.request.on_done((c10m_worker *)core, &done.result, done.request.context);
+	core->busy_index = POOL_NONE;
 	message_release(&core->messages, done.message);
 }
 
@@ -212,6 +214,21 @@ static void deliver(struct core *core, struct fanout *fanout, uint32_t index)
 	conn_ready(core, index);
 }
 
+/* It may end the connection. */
+static bool filter_takes(struct core *core, const struct fanout *fanout, uint32_t index)
+{
+	struct tcb *tcb = tcb_at(core, index);
+	bool takes;
+
+	core->busy_index = index;
+	takes = fanout->request.filter((c10m_conn *)tcb, fanout->request.context);
+	core->busy_index = POOL_NONE;
+	if (likely(sock_may_send(tcb)))
+		return takes;
+	sock_settle(core, index);
+	return false;
+}
+
 static void visit(struct core *core, struct fanout *fanout, uint32_t index)
 {
 	struct tcb *tcb = tcb_at(core, index);
@@ -220,10 +237,8 @@ static void visit(struct core *core, struct fanout *fanout, uint32_t index)
 	if (!sock_may_send(tcb) ||
 	    (fanout->request.except && c10m_conn_handle(conn) == fanout->request.except))
 		return;
-	if (fanout->request.filter &&
-	    (!fanout->request.filter(conn, fanout->request.context) || !sock_may_send(tcb)))
-		return; /* the filter may have ended it */
-	deliver(core, fanout, index);
+	if (!fanout->request.filter || filter_takes(core, fanout, index))
+		deliver(core, fanout, index);
 }
 
 /* --- turns ----------------------------------------------------------------------------- */

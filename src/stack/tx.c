@@ -3,9 +3,10 @@
 #include "base/plant.h"
 #include "stack/internal.h"
 
-#define DUE_MAX       64u
-#define DUE_ROUNDS    64u /* timers of a call: 4096, some hundred microseconds; stack_deadline says when more \
-			   */
+#define DUE_MAX 64u
+#define DUE_ROUNDS \
+	64u /* timers of a call: 4096, some hundred microseconds; stack_deadline says when more \
+	     */
 #define SWEEP_STEP    1024u
 #define FANOUT_SLICES 8u /* in one stack_tx, for those that lead to no frame */
 
