@@ -85,8 +85,9 @@ struct c10m_service {
 	uint32_t receive_bytes; /* unread bytes kept for a connection; 0: 65536 */
 	uint32_t send_bytes;    /* bytes accepted and not acknowledged yet; 0: 65536 */
 	uint32_t keepalive_ms;  /* silence before the first probe; 0: no keepalive (RFC 9293 section 3.8.4) */
-	uint32_t user_timeout_ms; /* data unacknowledged for this long ends the connection; 0: about 100 s or
-				   * more, by backoff (RFC 9293 section 3.8.3, RFC 5482) */
+	uint32_t user_timeout_ms; /* data unacknowledged for this long ends the connection, also before a
+				   * window that the peer keeps closed; 0: about 100 s or more, by backoff
+				   * (RFC 9293 section 3.8.3, RFC 5482) */
 	const char *congestion;   /* name of the algorithm; NULL: "newreno" */
 
 	/* Called on each worker when it is ready: the place to call c10m_connect from. */

@@ -230,6 +230,8 @@ void c10m_set_keepalive(c10m_conn *conn, uint32_t ms)
 void c10m_set_user_timeout(c10m_conn *conn, uint32_t ms)
 {
 	tcb_of(conn)->user_timeout_ms = MIN_OF(ms, TICKS_MAX_AHEAD);
+	tcp_heed_user_timeout(tcb_of(conn));
+	conn_file_timers(core_of(conn), index_of(conn));
 }
 
 static bool port_is_free(void *context, const struct tuple4 *tuple)

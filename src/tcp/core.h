@@ -256,6 +256,8 @@ void tcp_last_ack(struct core *core, struct tcb *tcb); /* of a block about to be
 void tcp_timers_run(struct core *core, uint32_t index);
 void tcp_arm_rtx(struct core *core, struct tcb *tcb);
 void tcp_arm_keepalive(struct core *core, struct tcb *tcb);
+/* Looks no later than when the user's patience ends. */
+void tcp_heed_user_timeout(struct tcb *tcb);
 void tcp_rtt_sample(struct core *core, struct tcb *tcb, uint32_t rtt_us);
 uint32_t tcp_rto_us(const struct core *core, const struct tcb *tcb);
 

@@ -551,6 +551,8 @@ enum drop_reason tcp_icmp_error(struct core *core, const struct icmp_message *me
 	if (seq_lt(quote->seq, tcb->snd_una) || seq_geq(quote->seq, tcb_snd_max(tcb)))
 		return DROP_ICMP_NOT_IN_FLIGHT;
 	if (message->type == ICMP_UNREACHABLE && message->code == ICMP_CODE_FRAGMENTATION_NEEDED) {
+		if (tcb->state < TCP_ESTABLISHED)
+			return DROP_ICMP_NOT_IN_FLIGHT; /* a SYN is never too long */
 		mtu = MAX_OF(icmp_next_mtu(message, quote), PATH_MTU_MIN);
 		if (mtu >= destination_mtu(&core->net.destinations, tcb->destination))
 			return DROP_NONE;

@@ -187,6 +187,7 @@ static uint32_t sendable(const struct core *core, const struct tcb *tcb, bool *f
 {
 	uint32_t flight = tcb->snd_nxt - tcb->snd_una, window = MIN_OF(congestion_window(tcb), tcb->snd_wnd);
 	uint32_t unsent, usable, bytes;
+	bool again = seq_lt(tcb->snd_nxt, tcb_snd_max(tcb)) && !(tcb->timers & TCB_TIMER_PERSIST);
 
 	(void)core;
 	*fin = false;
@@ -200,9 +201,11 @@ static uint32_t sendable(const struct core *core, const struct tcb *tcb, bool *f
 		*fin = true;
 	if (bytes == 0 || bytes == tcb->mss || *fin)
 		return bytes;
+	if (again) /* RFC 7323 section 2.4: a window taken back by less than a segment does not matter */
+		return bytes;
 	if (bytes < unsent)
 		return bytes >= tcb->max_snd_wnd / 2 ? bytes : 0;
-	if (flight == 0 || tcb->options & TCB_NODELAY || seq_lt(tcb->snd_nxt, tcb_snd_max(tcb)))
+	if (flight == 0 || tcb->options & TCB_NODELAY)
 		return bytes;
 	return bytes >= tcb->max_snd_wnd / 2 && tcb->max_snd_wnd < 2u * tcb->mss ? bytes : 0;
 }

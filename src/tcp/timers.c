@@ -64,13 +64,11 @@ static bool given_up(const struct core *core, const struct tcb *tcb)
 	return tick_reached(tcb->unacked_tick + limit, core->now_tick);
 }
 
-/* The next look is at the backed-off time or when patience ends, whichever is first. */
-static void rearm(struct core *core, struct tcb *tcb)
+void tcp_heed_user_timeout(struct tcb *tcb)
 {
 	uint32_t end = tcb->unacked_tick + tcb->user_timeout_ms;
 
-	tcp_arm_rtx(core, tcb);
-	if (tcb->user_timeout_ms && tick_before(end, tcb->rtx_tick))
+	if (tcb->user_timeout_ms && tcb->timers & TCB_TIMER_RTX && tick_before(end, tcb->rtx_tick))
 		tcb->rtx_tick = end;
 }
 
@@ -92,8 +90,10 @@ static void retransmit(struct core *core, struct tcb *tcb)
 	tcb->duplicate_acks = 0;
 	if (tcb->backoff < UINT8_MAX)
 		tcb->backoff++;
-	if (!PLANTED(LOST_TIMER))
-		rearm(core, tcb);
+	if (PLANTED(LOST_TIMER))
+		return;
+	tcp_arm_rtx(core, tcb);
+	tcp_heed_user_timeout(tcb);
 }
 
 static bool rtx_expired(struct core *core, uint32_t index)
@@ -115,9 +115,7 @@ static bool rtx_expired(struct core *core, uint32_t index)
 			tcb->backoff++;
 		tcp_arm_rtx(core, tcb);
 		tcb->timers |= TCB_TIMER_PERSIST;
-		if (tcb->user_timeout_ms &&
-		    tick_before(tcb->unacked_tick + tcb->user_timeout_ms, tcb->rtx_tick))
-			tcb->rtx_tick = tcb->unacked_tick + tcb->user_timeout_ms;
+		tcp_heed_user_timeout(tcb);
 	} else {
 		retransmit(core, tcb);
 	}

@@ -105,6 +105,21 @@ static void syn_is_sent_again_and_given_up(void **state)
 	test_finish(t);
 }
 
+/* No path is too narrow for a SYN: who says so must not make the answer to it a stranger. */
+static void syn_that_is_too_long_for_the_path(void **state)
+{
+	struct test *t = begin();
+
+	(void)state;
+	connect_syn(t);
+	inject_icmp_error(t, 3, 4, 1000, 0);
+	expect_drop(t, ICMP_NOT_IN_FLIGHT);
+	inject(t, "S. seq 0 ack 1 win 65535 mss 1460");
+	expect(t, ". seq 1 ack 1");
+	expect_event(t, "open");
+	test_finish(t);
+}
+
 static void late_syn_ack_opens(void **state)
 {
 	struct test *t = begin();
@@ -468,6 +483,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(connect_agrees_on_options),
 	TEST(window_of_the_syn_ack_is_not_scaled),
 	TEST(syn_is_sent_again_and_given_up),
+	TEST(syn_that_is_too_long_for_the_path),
 	TEST(late_syn_ack_opens),
 	TEST(refused),
 	TEST(reset_that_acknowledges_nothing),

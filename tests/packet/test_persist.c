@@ -105,6 +105,25 @@ static void talking_peer_does_not_put_the_probe_off(void **state)
 	test_finish(t);
 }
 
+/* RFC 7323 section 2.4: a window that was taken back by a few bytes does not stop what was in it from being
+ * sent again. */
+static void window_taken_back_by_a_few_bytes(void **state)
+{
+	struct test *t = begin_open();
+
+	(void)state;
+	app_send(t, 0, 4 * 1460);
+	assert_int_equal(discard_out(t), 4);
+	inject(t, ". seq 1 ack 2921 win 2919");
+	expect_after(t, 200, ". seq 2921 ack 1 len 1460");
+	inject(t, ". seq 1 ack 4381 win 1459");
+	expect(t, ". seq 4381 ack 1 len 1459");
+	inject(t, ". seq 1 ack 5840 win 1459");
+	expect(t, "P. seq 5840 ack 1 len 1");
+	inject(t, ". seq 1 ack 5841");
+	test_finish(t);
+}
+
 /* What a probe carried the peer has not taken: a reset from there would not be believed (RFC 5961). */
 static void abort_while_probing_is_believed(void **state)
 {
@@ -231,6 +250,22 @@ static void user_timeout_ends_the_connection(void **state)
 	test_finish(t);
 }
 
+/* It holds for what is out already. */
+static void user_timeout_set_late(void **state)
+{
+	struct test *t = begin_open();
+
+	(void)state;
+	app_send(t, 0, 200);
+	pass_ms(t, 14000); /* the timer has backed off to 12.8 s */
+	discard_out(t);
+	c10m_set_user_timeout(app_conn(t, 0), 15000);
+	pass_ms(t, 1100);
+	expect_event(t, "close timeout");
+	discard_out(t);
+	test_finish(t);
+}
+
 static void user_timeout_counts_from_the_last_progress(void **state)
 {
 	struct test *t = begin_open();
@@ -324,6 +359,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(acknowledgement_from_the_edge_counts),
 	TEST(probes_that_cross),
 	TEST(talking_peer_does_not_put_the_probe_off),
+	TEST(window_taken_back_by_a_few_bytes),
 	TEST(abort_while_probing_is_believed),
 	TEST(closed_window_is_probed_with_backoff),
 	TEST(probe_that_is_taken),
@@ -331,6 +367,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(window_that_closes_with_data_in_flight),
 	TEST(lost_window_update_is_survived),
 	TEST(user_timeout_ends_the_connection),
+	TEST(user_timeout_set_late),
 	TEST(user_timeout_counts_from_the_last_progress),
 	TEST(user_timeout_of_a_closed_window),
 	TEST(user_timeout_of_a_window_that_stays_closed),
