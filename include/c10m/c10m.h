@@ -52,10 +52,48 @@ enum c10m_close_reason {
 	C10M_CLOSE_UNREACHABLE, /* c10m_connect: no route, or no such neighbour */
 	C10M_CLOSE_ABORTED,     /* we called c10m_abort, or closed with unread data */
 	C10M_CLOSE_STOPPED,     /* the worker stopped */
+	C10M_CLOSE_DEADLINE,    /* first_byte_ms, idle_ms or unsent_ms of the service is over */
 };
 
 /* Bits of c10m_service.flags. */
 #define C10M_NODELAY 0x1u /* no Nagle: small segments go at once (RFC 9293 section 3.7.4) */
+
+/* --- Limits: who may connect to a service, and how often.
+ *
+ * What c10m sends and receives does not pass nftables, iptables or any other filter of the kernel. These
+ * limits are what stands in their place; they are looked at before a connection costs any memory. A refused
+ * segment is dropped and counted by its reason, in silence or with a reset. */
+
+/* All addresses that begin with the first `bits` bits of `address`; the bits behind these must be zero. */
+struct c10m_prefix {
+	uint8_t family;      /* 4, or 0 for short: IPv4. The room is for IPv6 later */
+	uint8_t bits;        /* 0 to 32 */
+	uint32_t address[4]; /* IPv4: in address[0], host byte order; the others are zero */
+};
+
+/* Bits of c10m_limits.flags. */
+#define C10M_LIMITS_RESET      0x1u /* refuse by a reset; without it: in silence */
+#define C10M_LIMITS_KEEP_LISTS 0x2u /* c10m_limits_set: leave the lists as they are, do not look at these */
+
+/* Zero is no limit in each field. A source is an address, or all addresses of one prefix of source_bits.
+ *
+ * Lists: the longest prefix that holds the address decides; one that stands in both is denied. What no
+ * prefix holds is denied when `allow` has any prefix, else allowed.
+ * Caps: a source's connections are those its peers opened and that have not ended; TIME_WAIT does not count.
+ * Only who has answered our SYN-ACK is counted: nobody can use up a stranger's share with forged addresses.
+ * Sources are remembered in a table of fixed size. When it has no room for one more, that source's
+ * connections are not capped, and counted as limit_untracked: to refuse them would let an attacker with many
+ * addresses keep everybody else out. */
+struct c10m_limits {
+	const struct c10m_prefix *allow, *deny;
+	size_t allow_count, deny_count;
+	uint32_t source_connections; /* at the same time */
+	uint32_t source_rate;        /* new connections a second, at most 1000000 ... */
+	uint32_t source_burst;       /* ... and so many at once; 0: source_rate */
+	uint32_t source_bits;        /* 1 to 32; 0: 32 */
+	uint32_t flags;
+	uint32_t reserved[3]; /* zero */
+};
 
 /* What a service is. Fields left out are zero, and zero is a useful default for each. It
  * is read once, by c10m_main; the strings and `user` must live until it returns. */
@@ -96,6 +134,20 @@ struct c10m_service {
 
 	uint32_t groups; /* groups (c10m_group_join) that one connection may be in, at most 16; each takes 12
 			  * bytes of its block */
+
+	const struct c10m_limits *limits; /* who may connect; NULL: everybody. Read like the service itself */
+	/* Deadlines: whose is over is reset, and on_close gets C10M_CLOSE_DEADLINE. 0: none; 24 days at most.
+	 * If any service has one, each block keeps 32 bytes behind the application's state for it. */
+	uint32_t first_byte_ms; /* from on_open to the first data of the peer */
+	uint32_t idle_ms;   /* without new data from the peer, while nothing of ours waits to be acknowledged
+			     * and nothing of the peer's to be consumed. Before the first data it counts
+			     * from on_open when first_byte_ms is 0. Over after the peer's FIN and after
+			     * c10m_close. A peer that goes on sending bare acknowledgements can draw it
+			     * out to twice as long */
+	uint32_t unsent_ms; /* while data that c10m_send took waits, none of it is acknowledged: even if the
+			     * peer answers, as one does whose window stays closed. Looked at when the
+			     * retransmission timer fires, so it takes at least that long; at most twice as
+			     * long when a peer opens and closes its window on purpose */
 };
 
 /* Runs services until SIGINT, SIGTERM or c10m_stop. Options in argv choose interface, address and limits
@@ -134,14 +186,13 @@ C10M_API c10m_conn *c10m_conn_find(c10m_worker *worker, c10m_handle handle);
 C10M_API size_t c10m_send(c10m_conn *conn, const void *data, size_t len);
 /* Bytes that c10m_send would accept now, as far as send_bytes says. */
 C10M_API size_t c10m_send_room(const c10m_conn *conn);
-/* Offers unread data to on_data again, once the current callback has returned. */
+/* Offers unread data to on_data again, from this callback on. */
 C10M_API void c10m_resume(c10m_conn *conn);
 
 /* Half-close: what was accepted is sent, then FIN. Data still arrives. */
 C10M_API void c10m_shutdown(c10m_conn *conn);
-/* Closes: what was accepted is sent, then FIN. Nothing more is delivered but on_close, and on_timer, which
- * may call c10m_abort where the peer takes too long. When unread data is dropped by it, the peer gets a reset
- * (RFC 9293 section 3.6.1). */
+/* Closes: what was accepted is sent, then FIN. Nothing more is delivered but on_close. When
+ * unread data is dropped by it, the peer gets a reset (RFC 9293 section 3.6.1). */
 C10M_API void c10m_close(c10m_conn *conn);
 /* Resets the connection now and drops all queues. on_close follows when the current callback has returned. */
 C10M_API void c10m_abort(c10m_conn *conn);
@@ -260,6 +311,24 @@ struct c10m_fanout_request {
  * 0, -EINVAL: stale message or group, no such service, no topic to coalesce by; -EAGAIN: C10M_FANOUTS_MAX are
  * under way. */
 C10M_API int c10m_fanout(c10m_worker *worker, const struct c10m_fanout_request *request);
+
+/* Puts other limits in force for a service, from the next segment on: what is established stays. Called on
+ * the worker, so that no segment is looked at in between: the lists are built beside those in force and take
+ * their place when they are whole. NULL: no limits. Nothing is kept of the arguments. Takes in the order of
+ * 0.1 ms for a thousand prefixes. 0, or with nothing changed: -EINVAL no such service, or a prefix or number
+ * that makes no sense; -ENOSPC more prefixes than there is room for (twice as many as the services had at the
+ * start, at least 1024 for each); -EBUSY source_bits was changed just now and existing connections are still
+ * being counted anew: try again in a moment. */
+C10M_API int c10m_limits_set(c10m_worker *worker, uint32_t service, const struct c10m_limits *limits);
+/* What a new connection from this address would meet now. */
+enum c10m_limits_answer {
+	C10M_LIMITS_WELCOME,
+	C10M_LIMITS_DENIED,      /* by the lists */
+	C10M_LIMITS_CONNECTIONS, /* the source has as many as it may */
+	C10M_LIMITS_RATE,        /* the source has opened as many as it may for now */
+};
+C10M_API enum c10m_limits_answer c10m_limits_check(const c10m_worker *worker, uint32_t service,
+						   uint32_t address);
 
 /* Microseconds on the worker's clock, read once a burst. */
 C10M_API uint64_t c10m_now_us(const c10m_worker *worker);

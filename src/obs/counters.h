@@ -43,6 +43,9 @@
 	X(TCP_RST_IGNORED, "reset that does not hit the next sequence number") \
 	X(TCP_SYN_IN_CONNECTION, "SYN on a synchronised connection") \
 	X(TCP_REFUSED, "new connection refused: the configured limit is reached") \
+	X(LIMIT_DENIED, "source that the service's lists do not let in") \
+	X(LIMIT_CONNECTIONS, "new connection refused: its source has as many as it may") \
+	X(LIMIT_RATE, "new connection refused: its source opens them faster than it may") \
 	X(TCP_COOKIE_INVALID, "acknowledgement with a wrong or old SYN cookie") \
 	X(TCP_TIME_WAIT, "segment for a connection in TIME_WAIT") \
 	X(TCP_AFTER_CLOSE, "data after the application has closed") \
@@ -86,6 +89,11 @@
 	X(tcp_keepalive_timeouts, "connections ended by keepalive") \
 	X(tcp_user_timeouts, "connections given up: data unacknowledged too long") \
 	X(tcp_connect_timeouts, "connection attempts that were not answered") \
+	X(tcp_first_byte_deadlines, "connections ended: no first byte in time") \
+	X(tcp_idle_deadlines, "connections ended: idle for too long") \
+	X(tcp_unsent_deadlines, "connections ended: the peer took no data for too long") \
+	X(limit_untracked, "connections not capped: no room to remember their source") \
+	X(limit_forgotten, "sources forgotten early to make room for others") \
 	X(tcp_challenge_acks, "challenge acknowledgements (RFC 5961)") \
 	X(tcp_simultaneous_opens, "simultaneous opens") \
 	X(tcp_simultaneous_closes, "simultaneous closes") \

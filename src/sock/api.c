@@ -115,32 +115,17 @@ size_t c10m_send_room(const c10m_conn *conn)
 	return sock_may_send(tcb) && limit > tcb->snd_bytes ? limit - tcb->snd_bytes : 0;
 }
 
-/* What follows from a command comes when the callback that gave it has returned: at its end for its own
- * connection, from the ready list for another. So no callback runs inside another. */
-static bool deferred(struct core *core, struct tcb *tcb)
-{
-	uint32_t index = tcb_index(core, tcb);
-
-	if (core->busy_index == POOL_NONE)
-		return false;
-	if (core->busy_index != index) {
-		tcb->pending |= TCB_RESUME;
-		conn_ready(core, index);
-	}
-	return true;
-}
-
 void c10m_resume(c10m_conn *conn)
 {
 	struct core *core = core_of(conn);
 	uint32_t index = index_of(conn);
 
-	if (core->busy_index == index) {
-		tcb_of(conn)->pending |= TCB_RESUME;
-		conn_ready(core, index);
-	} else if (!deferred(core, tcb_of(conn))) {
+	if (core->busy_index != index) {
 		sock_resume(core, index);
+		return;
 	}
+	tcb_of(conn)->pending |= TCB_RESUME;
+	conn_ready(core, index);
 }
 
 void c10m_shutdown(c10m_conn *conn)
@@ -163,8 +148,7 @@ void c10m_abort(c10m_conn *conn)
 		return;
 	tcb->pending |= TCB_ABORTING;
 	tcb->close_reason = C10M_CLOSE_ABORTED;
-	if (!deferred(core, tcb))
-		sock_settle(core, tcb_index(core, tcb));
+	sock_settle(core, tcb_index(core, tcb));
 }
 
 void c10m_close(c10m_conn *conn)
@@ -185,8 +169,7 @@ void c10m_close(c10m_conn *conn)
 	if (tcb->state == TCP_FIN_WAIT_2)
 		conn_set_timer(core, tcb, TCB_TIMER_KEEP, core->now_tick + core->settings.fin_wait2_ms);
 	conn_ready(core, tcb_index(core, tcb));
-	if (!deferred(core, tcb))
-		sock_settle(core, tcb_index(core, tcb));
+	sock_settle(core, tcb_index(core, tcb));
 }
 
 void c10m_set_timer(c10m_conn *conn, uint32_t ms)
@@ -216,8 +199,6 @@ void c10m_set_keepalive(c10m_conn *conn, uint32_t ms)
 	struct core *core = core_of(conn);
 	struct tcb *tcb = tcb_of(conn);
 
-	if (tcb->pending & (TCB_NO_READER | TCB_ABORTING))
-		return; /* the timer is that of the close */
 	tcb->keepalive_ms = MIN_OF(ms, TICKS_MAX_AHEAD);
 	tcb->options |= TCB_KEEPALIVE;
 	if (tcb->state < TCP_ESTABLISHED)
@@ -282,6 +263,29 @@ c10m_handle c10m_connect(c10m_worker *worker, const struct c10m_connect_request 
 	if (request->state)
 		memcpy(c10m_conn_state(conn), request->state, request->state_bytes);
 	return c10m_conn_handle(conn);
+}
+
+int c10m_limits_set(c10m_worker *worker, uint32_t service, const struct c10m_limits *limits)
+{
+	return admission_set((struct core *)worker, service, limits);
+}
+
+enum c10m_limits_answer c10m_limits_check(const c10m_worker *worker, uint32_t service, uint32_t address)
+{
+	const struct core *core = (const struct core *)worker;
+
+	if (service >= core->service_count)
+		return C10M_LIMITS_DENIED;
+	switch (admission_check(core, service, address)) {
+	case DROP_NONE:
+		return C10M_LIMITS_WELCOME;
+	case DROP_LIMIT_CONNECTIONS:
+		return C10M_LIMITS_CONNECTIONS;
+	case DROP_LIMIT_RATE:
+		return C10M_LIMITS_RATE;
+	default:
+		return C10M_LIMITS_DENIED;
+	}
 }
 
 uint64_t c10m_now_us(const c10m_worker *worker)

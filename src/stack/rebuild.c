@@ -123,4 +123,5 @@ void stack_rebuild(struct stack *stack, uint64_t now_us)
 	pool_rebuild(&core->groups, core->groups.fresh, group_live, NULL);
 	blocks(core);
 	compact(core);
+	admission_rebuild(core);
 }

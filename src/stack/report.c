@@ -36,6 +36,7 @@ void stack_usage(const struct stack *stack, struct stack_usage *usage)
 		.messages = message_live(&core->messages),
 		.groups = pool_live(&core->groups),
 		.fanouts = pool_live(&core->fanouts),
+		.source_connections = core->admission.counted,
 		.block_stride = core->blocks.stride,
 		.arena_bytes = stack->arena_bytes,
 		.block_bytes = stack->block_bytes,

@@ -33,6 +33,7 @@ static void fill_defaults(struct stack_config *config)
 	config->half_open = or_default(config->half_open, between(n / 8, 64, 65536));
 	config->time_wait = or_default(config->time_wait, between(n / 8, 64, 262144));
 	config->destinations = or_default(config->destinations, 1024);
+	config->sources = or_default(config->sources, between(n / 8, 1024, 262144));
 	if (!config->chunks.count[0] && !config->chunks.count[1] && !config->chunks.count[2]) {
 		config->chunks.count[0] = between(n, 4096, 2u << 20);
 		config->chunks.count[1] = between(n / 4, 1024, 131072);
@@ -58,13 +59,19 @@ static bool services_make_sense(const struct stack_config *config)
 	for (uint32_t i = 0; i < config->service_count; i++) {
 		const struct c10m_service *service = &config->services[i];
 
-		if (!congestion_find(service->congestion) || service->state_size > STATE_BYTES_MAX)
+		if (!congestion_find(service->congestion) || service->state_size > STATE_BYTES_MAX ||
+		    (service->limits && admission_wrong(service->limits)))
 			return false;
 		for (uint32_t j = 0; j < i; j++)
 			if (service->port && service->port == config->services[j].port)
 				return false;
 	}
 	return true;
+}
+
+static bool has_deadlines(const struct c10m_service *service)
+{
+	return service->first_byte_ms || service->idle_ms || service->unsent_ms;
 }
 
 static bool times_make_sense(const struct stack_config *config)
@@ -94,7 +101,7 @@ static bool counts_fit(const struct stack_config *config)
 static bool makes_sense(const struct stack_config *config)
 {
 	return config->connections && config->connections < ENTRIES_MAX && config->half_open < ENTRIES_MAX &&
-	       config->time_wait < ENTRIES_MAX && config->id < STACKS_MAX &&
+	       config->time_wait < ENTRIES_MAX && config->sources < ENTRIES_MAX && config->id < STACKS_MAX &&
 	       config->destinations <= DESTINATIONS_MAX && ipv4_is_unicast(config->address) &&
 	       gateway_makes_sense(config->gateway, config->address) && config->prefix_bits <= 32 &&
 	       config->mtu >= 576 && config->mtu <= 9000 && services_make_sense(config) &&
@@ -102,9 +109,9 @@ static bool makes_sense(const struct stack_config *config)
 }
 
 struct sizes {
-	uint32_t stride, extensions, timers, flows;
+	uint32_t stride, extensions, timers, flows, rules;
 	size_t stack, blocks, half_opens, time_waits, extension_pool, chunks, messages, groups, fanouts,
-		table, wheel, near, net, total;
+		table, wheel, near, net, admission, total;
 };
 
 /* Behind the application's state stand the connection's places in groups. */
@@ -116,12 +123,15 @@ static size_t groups_at(const struct c10m_service *service)
 static struct sizes sizes_of(const struct stack_config *config)
 {
 	struct sizes s = {0};
-	size_t state = 0;
+	size_t state = 0, watch = 0;
 
 	for (uint32_t i = 0; i < config->service_count; i++)
 		state = MAX_OF(state, groups_at(&config->services[i]) +
 					      config->services[i].groups * sizeof(struct member));
-	s.stride = (uint32_t)ALIGN_UP(state, (size_t)CACHE_LINE);
+	for (uint32_t i = 0; i < config->service_count; i++)
+		if (has_deadlines(&config->services[i]))
+			watch = sizeof(struct tcb_watch);
+	s.stride = (uint32_t)ALIGN_UP(state + watch, (size_t)CACHE_LINE);
 	s.extensions = between(config->connections / 16, 64, 65536);
 	/* A near and a far entry each, and room for overtaken ones: at most four for each connection that is
 	 * busy in both directions, and packet rates bound how many these can be. */
@@ -140,9 +150,11 @@ static struct sizes sizes_of(const struct stack_config *config)
 	s.wheel = wheel_bytes(s.timers);
 	s.near = conn_near_bytes(config->connections);
 	s.net = net_bytes(config->destinations + 1);
+	s.rules = admission_rules(config->services, config->service_count);
+	s.admission = admission_bytes(config->service_count, s.rules, config->sources);
 	s.total = s.stack + s.blocks + s.half_opens + s.time_waits + s.extension_pool + s.chunks +
-		  s.messages + s.groups + s.fanouts + s.table + s.wheel + s.near + s.net +
-		  (size_t)14 * CACHE_LINE;
+		  s.messages + s.groups + s.fanouts + s.table + s.wheel + s.near + s.net + s.admission +
+		  (size_t)15 * CACHE_LINE;
 	return s;
 }
 
@@ -213,6 +225,11 @@ static void services_init(struct core *core, const struct stack_config *config)
 			.nodelay = from->flags & C10M_NODELAY,
 		};
 		core->services[i].wscale = scale_for(core->services[i].receive_bytes);
+		core->deadlines[i] = (struct service_deadlines){
+			.first_byte_ms = MIN_OF(from->first_byte_ms, TICKS_MAX_AHEAD),
+			.idle_ms = MIN_OF(from->idle_ms, TICKS_MAX_AHEAD),
+			.unsent_ms = MIN_OF(from->unsent_ms, TICKS_MAX_AHEAD),
+		};
 		listen_on(core, i, true);
 	}
 }
@@ -274,7 +291,7 @@ static bool carve(struct stack *stack, struct arena *arena, const struct sizes *
 	const struct stack_config *config = &stack->config;
 	struct core *core = &stack->core;
 	struct routes routes = {.mtu = config->mtu, .mac = config->mac};
-	void *chunks, *messages, *table, *wheel, *net;
+	void *chunks, *messages, *table, *wheel, *net, *admission;
 
 	routes_set(&routes, config->address, config->prefix_bits, config->gateway, config->shared);
 	if (!carve_pool(arena, &core->blocks, config->connections, s->stride) ||
@@ -291,13 +308,15 @@ static bool carve(struct stack *stack, struct arena *arena, const struct sizes *
 	wheel = arena_carve(arena, s->wheel, CACHE_LINE);
 	core->near_bits = arena_carve(arena, s->near, CACHE_LINE);
 	net = arena_carve(arena, s->net, CACHE_LINE);
-	if (!chunks || !messages || !table || !wheel || !core->near_bits || !net)
+	admission = arena_carve(arena, s->admission, CACHE_LINE);
+	if (!chunks || !messages || !table || !wheel || !core->near_bits || !net || !admission)
 		return false;
 	chunk_pool_init(&core->chunks, chunks, &config->chunks);
 	message_pool_init(&core->messages, messages, &config->messages);
 	flow_table_init(&core->table, table, s->flows);
 	core->wheel = wheel_init(wheel, s->timers, core->now_tick);
 	memset(core->near_bits, 0, s->near);
+	admission_init(&core->admission, admission, config->service_count, s->rules, config->sources);
 	net_init(&core->net, net, config->destinations + 1, &routes, &core->secrets->flow);
 	core->net.shared = config->shared;
 	return true;
@@ -336,6 +355,9 @@ struct stack *stack_init(struct arena *arena, const struct stack_config *config,
 	ports_own(&stack->core, &full);
 	if (!carve(stack, arena, &s))
 		return NULL;
+	for (uint32_t i = 0; i < full.service_count; i++)
+		if (admission_set(&stack->core, i, full.services[i].limits) != 0)
+			return NULL;
 	stack->arena_bytes = arena->bytes;
 	stack->block_bytes = s.blocks;
 	stack->table_bytes = s.table;

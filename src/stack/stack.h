@@ -27,6 +27,7 @@ struct stack_config {
 	uint32_t half_open;             /* compact entries; 0: a default from connections */
 	uint32_t time_wait;             /* compact entries; 0: a default */
 	uint32_t destinations;          /* 0: 1024; at most 65534 */
+	uint32_t sources; /* remembered for c10m_limits, less than 2^26; 0: a default from connections */
 	struct chunk_config chunks;     /* all 0: a default from connections */
 	struct message_config messages; /* all 0: 1.2 MB in all */
 	uint32_t groups;                /* 0: a default from connections */
@@ -133,7 +134,8 @@ struct stack_usage {
 	uint32_t connections, half_open, time_wait, destinations, table_entries, timer_entries, extensions;
 	uint32_t chunks[CHUNK_CLASSES];
 	uint32_t replies, messages, groups, fanouts;
-	uint32_t block_stride; /* bytes from block to block: ours, and the application's state */
+	uint64_t source_connections; /* that c10m_limits counts */
+	uint32_t block_stride;       /* bytes from block to block: ours, and the application's state */
 	uint64_t arena_bytes;
 	uint64_t block_bytes, table_bytes, wheel_bytes, chunk_bytes, compact_bytes; /* carved */
 };

@@ -83,6 +83,8 @@ static void run_timers(struct stack *stack)
 		sweep(core);
 	if (unlikely(core->reroute_left))
 		tcp_reroute(core);
+	if (unlikely(core->admission.recounting))
+		admission_recount(core);
 	if (unlikely(sock_can_feed(core)))
 		sock_feed_starved(core);
 	half_open_expire(core);
@@ -220,7 +222,8 @@ uint64_t stack_deadline(const struct stack *stack)
 	uint32_t tick = 0;
 	bool has;
 
-	if (stack_has_output(stack) || core->sweep_left || core->reroute_left || sock_can_feed(core))
+	if (stack_has_output(stack) || core->sweep_left || core->reroute_left || core->admission.recounting ||
+	    sock_can_feed(core))
 		return core->now_us;
 	has = wheel_next(core->wheel, &tick);
 	nearer(has, tick, core->now_tick, &best);

@@ -55,6 +55,7 @@ static void verify_block(struct core *core, uint32_t index, struct census *censu
 	CHECK(ooo == tcb->ooo_count);
 	CHECK(seq_leq(tcb->snd_una, tcb->snd_nxt) && seq_leq(tcb->rcv_nxt, tcb->rcv_adv));
 	verify_timers(core, tcb);
+	CHECK(tcp_watch_armed(core, tcb));
 	census->chunks += ooo;
 	census->held += tcb->destination != DESTINATION_NONE;
 	census->extensions += tcb->extension != POOL_NONE;
@@ -208,4 +209,5 @@ void stack_verify(const struct stack *stack)
 	verify_time_waits(core);
 	verify_messages(core);
 	fanout_verify(core);
+	admission_verify(core);
 }

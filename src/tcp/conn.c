@@ -172,6 +172,8 @@ void conn_free(struct core *core, uint32_t index)
 	struct tcb *tcb = tcb_at(core, index);
 
 	queues_free(core, tcb);
+	if (unlikely(tcb->options & TCB_COUNTED))
+		admission_release(core, tcb);
 	destination_release(&core->net.destinations, tcb->destination);
 	flow_table_remove(&core->table, core_hash(core, &tcb->tuple), flow_ref(FLOW_BLOCK, index));
 	near_disarm(core, index);
@@ -224,7 +226,7 @@ void conn_waiters(void *context, uint32_t waiting, bool reachable)
 		tcb->pending &= (uint16_t)~TCB_WAITING;
 		if (tcb->state == TCB_FREE)
 			pool_give(&core->blocks, index);
-		else if (reachable || tcb->pending & TCB_RESUME) /* a command waits as well */
+		else if (reachable)
 			conn_ready(core, index);
 		else if (tcb->state == TCP_SYN_SENT || tcb->state == TCP_SYN_RECEIVED)
 			conn_end(core, index, C10M_CLOSE_UNREACHABLE);

@@ -14,6 +14,7 @@
 #include "mem/arena.h"
 #include "mem/message.h"
 #include "net/net.h"
+#include "tcp/admission.h"
 #include "tcp/tcb.h"
 #include "timer/wheel.h"
 #include "wire/tcp.h"
@@ -48,6 +49,11 @@ struct tcp_service {
 	uint16_t groups, groups_at; /* how many a connection may be in; where they stand in its block */
 	bool nodelay;
 	uint8_t wscale; /* the least that tells of receive_bytes */
+};
+
+/* 0: none. */
+struct service_deadlines {
+	uint32_t first_byte_ms, idle_ms, unsent_ms;
 };
 
 struct core_settings {
@@ -93,7 +99,9 @@ struct core {
 	struct pool groups, fanouts;
 	struct index_list fanouts_active, fanouts_awaiting; /* `oldest` has the next turn */
 	struct sweep sweeps[SWEEPS_MAX];
-	uint32_t busy_index;        /* the block whose callback runs: it is freed when that returns */
+	uint32_t busy_index; /* the block whose callback runs: it is freed when that returns */
+	struct service_deadlines deadlines[SERVICES_MAX];
+	struct admission admission;
 	uint64_t owned[65536 / 64]; /* a bit for each port that is ours to answer for */
 	uint8_t listeners[65536];   /* service + 1 of a port; 0: nobody */
 };
@@ -266,6 +274,19 @@ void tcp_reroute_begin(struct core *core);
 void tcp_reroute(struct core *core); /* some of them, while reroute_left is not 0 */
 /* The path's MTU is another one: smaller segments, and what was too long goes again. */
 void tcp_path_shrunk(struct core *core, struct tcb *tcb);
+
+/* --- deadlines.c: what a service demands of its peers */
+void tcp_watch_begin(struct core *core, struct tcb *tcb); /* it is established */
+/* Arms the timer that keepalive and the deadlines of silence share; keep_ms 0: no keepalive. */
+void tcp_arm_slow(struct core *core, struct tcb *tcb, uint32_t keep_ms);
+/* When that timer fires: false when the peer was silent for too long, counted. Else the timer is armed for
+ * the next look, and *keep_due says whether keepalive is to act. */
+bool tcp_watch_silence(struct core *core, struct tcb *tcb, bool *keep_due);
+/* Whether it is armed if it has to be; for tests. */
+bool tcp_watch_armed(const struct core *core, const struct tcb *tcb);
+/* When the data that waits will have waited too long; false when there is none, or no such deadline. To be
+ * asked when the retransmission timer fires. */
+bool tcp_unsent_deadline(struct core *core, struct tcb *tcb, uint32_t *tick);
 
 /* --- open.c: active opens and what both sides share */
 void tcp_open_setup(struct core *core, struct tcb *tcb, uint32_t iss, uint32_t irs);

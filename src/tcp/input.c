@@ -108,6 +108,7 @@ static enum drop_reason syn_sent_input(struct core *core, struct tcb *tcb, const
 	syn_acked(core, tcb, segment);
 	tcb->state = TCP_ESTABLISHED;
 	core->counters.tcp_established++;
+	tcp_watch_begin(core, tcb);
 	tcp_arm_keepalive(core, tcb);
 	result->events |= TCP_EVENT_OPEN;
 	acknowledge_at_once(core, tcb);
@@ -475,6 +476,7 @@ static enum drop_reason syn_received_ack(struct core *core, struct tcb *tcb,
 	if (!(segment->flags & TCP_SYN))
 		tcb->snd_wnd <<= tcb->wscales >> 4;
 	core->counters.tcp_established++;
+	tcp_watch_begin(core, tcb);
 	tcp_arm_keepalive(core, tcb);
 	result->events |= TCP_EVENT_OPEN;
 	return DROP_NONE;

@@ -159,13 +159,31 @@ static enum drop_reason send_cookie(struct core *core, const struct eth_address 
 	return DROP_NONE;
 }
 
+/* By a reset or in silence, as the service wants it. */
+static enum drop_reason refuse(struct core *core, uint32_t service, const uint8_t *frame,
+			       const struct tuple4 *tuple, const struct tcp_segment *segment,
+			       enum drop_reason reason)
+{
+	if (core->admission.services[service].reset)
+		tcp_send_reset(core, frame, tuple, segment);
+	return reason;
+}
+
+static bool is_limit(enum drop_reason reason)
+{
+	return reason == DROP_LIMIT_DENIED || reason == DROP_LIMIT_CONNECTIONS || reason == DROP_LIMIT_RATE;
+}
+
 static enum drop_reason syn_input(struct core *core, const uint8_t *frame, const struct tuple4 *tuple,
 				  uint64_t hash, const struct tcp_segment *segment)
 {
+	uint32_t service = core->listeners[tuple->local_port] - 1u, index;
+	enum drop_reason reason = admission_check(core, service, tuple->remote_ip);
 	struct eth_header eth;
 	struct half_open *entry;
-	uint32_t index;
 
+	if (reason)
+		return refuse(core, service, frame, tuple, segment, reason);
 	eth_parse(frame, ETH_HEADER_BYTES, &eth);
 	if (pool_room(&core->blocks) == 0) {
 		tcp_send_reset(core, frame, tuple, segment);
@@ -203,10 +221,13 @@ static enum drop_reason establish(struct core *core, const struct half_open *ent
 		.wscale = entry->wscale,
 		.ts_val = entry->ts_recent,
 	};
+	enum drop_reason reason = admission_check(core, entry->service, entry->tuple.remote_ip);
 	uint32_t index;
 	struct tcb *tcb;
 	bool stored;
 
+	if (reason)
+		return reason; /* others of this source were faster, or the limits are new */
 	if (!destination)
 		return DROP_NO_DESTINATION;
 	index = conn_take(core, &entry->tuple, entry->service);
@@ -233,6 +254,7 @@ static enum drop_reason establish(struct core *core, const struct half_open *ent
 		tcp_rtt_sample(core, tcb, (uint32_t)core->now_us - entry->born_us);
 	else if (entry->tries)
 		tcb->cwnd = tcb->mss; /* RFC 5681 section 3.1: the SYN-ACK was lost */
+	admission_count(core, tcb);
 	core->counters.tcp_passive_opens++;
 	core->counters.tcp_established++;
 	result->events |= TCP_EVENT_OPEN;
@@ -261,6 +283,8 @@ static enum drop_reason cookie_input(struct core *core, const uint8_t *frame, co
 		entry.wscale = (uint8_t)scale;
 	}
 	reason = establish(core, &entry, hash, FLOW_NONE, result);
+	if (is_limit(reason))
+		return refuse(core, entry.service, frame, tuple, segment, reason);
 	if (reason)
 		tcp_send_reset(core, frame, tuple, segment);
 	else
@@ -280,6 +304,9 @@ enum drop_reason tcp_listen_input(struct core *core, const uint8_t *frame, const
 		return DROP_TCP_FLAGS;
 	if (segment->flags & TCP_RST)
 		return DROP_TCP_NO_FLOW;
+	if (listens && !admission_lets_in(core, core->listeners[tuple->local_port] - 1u, tuple->remote_ip))
+		return refuse(core, core->listeners[tuple->local_port] - 1u, frame, tuple, segment,
+			      DROP_LIMIT_DENIED);
 	if (listens && !(segment->flags & TCP_ACK)) {
 		if ((segment->flags & (TCP_SYN | TCP_FIN)) == TCP_SYN)
 			return syn_input(core, frame, tuple, hash, segment);
@@ -361,10 +388,11 @@ enum drop_reason tcp_half_open_input(struct core *core, const uint8_t *frame, ui
 	reason = establish(core, entry, hash, flow_ref(FLOW_HALF_OPEN, index), result);
 	if (!reason) {
 		entry_give(core, index);
-	} else if (reason == DROP_NO_BLOCK) {
+	} else if (reason == DROP_NO_BLOCK ||
+		   (is_limit(reason) && core->admission.services[entry->service].reset)) {
 		tcp_send_reset(core, frame, &entry->tuple, segment);
 		half_open_free(core, index);
-	}
+	} /* refused in silence it stays: the peer's next segment may find its source below the limit */
 	return reason;
 }
 

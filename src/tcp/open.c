@@ -56,6 +56,7 @@ void tcp_open_setup(struct core *core, struct tcb *tcb, uint32_t iss, uint32_t i
 	tcb->ssthresh = UINT32_MAX >> 1;
 	tcb->cwnd = tcp_initial_window(core, tcb);
 	tcb->unacked_tick = core->now_tick;
+	tcp_watch_begin(core, tcb);
 	tcp_arm_keepalive(core, tcb);
 }
 

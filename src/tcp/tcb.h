@@ -41,6 +41,8 @@ enum tcp_state {
 #define TCB_ACTIVE_OPEN 0x0020u
 #define TCB_WSCALE      0x0040u
 #define TCB_BACKED      0x0080u /* snd_nxt was pulled back after a timeout; recover is the highest sent */
+#define TCB_COUNTED     0x0100u /* among its source's connections: admission.h */
+#define TCB_KEYING      0x0200u /* the second of two lengths that a source may have */
 #define TCB_MISSES      0x1000u /* opened ahead of sweep 0 while it was under way; shifted for the others */
 
 /* tcb.pending */
@@ -64,7 +66,7 @@ enum tcp_state {
 /* tcb.timers: which deadlines are set */
 #define TCB_TIMER_RTX     0x01u /* retransmission, or persist when the window is closed */
 #define TCB_TIMER_DELACK  0x02u
-#define TCB_TIMER_KEEP    0x04u /* keepalive; FIN_WAIT_2 */
+#define TCB_TIMER_KEEP    0x04u /* keepalive and silence; FIN_WAIT_2 */
 #define TCB_TIMER_USER    0x08u
 #define TCB_TIMER_PERSIST 0x10u /* TIMER_RTX means persist */
 #define TCB_FILED_NEAR    0x20u /* a wheel entry stands at tick near_tick */
@@ -111,6 +113,19 @@ struct tcb {
 
 _Static_assert(sizeof(struct tcb) == 192, "the block's published budget");
 _Static_assert(offsetof(struct tcb, snd_head) == 64 && offsetof(struct tcb, rcv_head) == 128, "three lines");
+
+/* The last bytes of each block, where a service has deadlines: what was seen at the last look. */
+struct tcb_watch {
+	uint32_t rcv_seen, heard_tick; /* rcv_nxt, and when it had last moved */
+	uint32_t una_seen, una_tick;   /* snd_una, likewise */
+	uint32_t keep_tick; /* keepalive's own: the timer stands at the earlier of it and the deadline */
+	uint8_t keep_set, una_set;
+	uint8_t first_byte; /* none has come yet, and one must */
+	uint8_t pad;
+	uint32_t reserve[2];
+};
+
+_Static_assert(sizeof(struct tcb_watch) == 32, "half a cache line");
 
 /* Attached while it holds something. */
 struct tcp_extension {

@@ -51,8 +51,7 @@ void tcp_arm_rtx(struct core *core, struct tcb *tcb)
 
 void tcp_arm_keepalive(struct core *core, struct tcb *tcb)
 {
-	if (tcb->keepalive_ms && tcb->options & TCB_KEEPALIVE)
-		conn_set_timer(core, tcb, TCB_TIMER_KEEP, core->now_tick + tcb->keepalive_ms);
+	tcp_arm_slow(core, tcb, tcb->options & TCB_KEEPALIVE ? tcb->keepalive_ms : 0);
 }
 
 static bool given_up(const struct core *core, const struct tcb *tcb)
@@ -70,6 +69,23 @@ void tcp_heed_user_timeout(struct tcb *tcb)
 
 	if (tcb->user_timeout_ms && tcb->timers & TCB_TIMER_RTX && tick_before(end, tcb->rtx_tick))
 		tcb->rtx_tick = end;
+}
+
+/* The next look is at the backed-off time or when patience ends, whichever is first. */
+static void rearm(struct core *core, struct tcb *tcb)
+{
+	uint32_t end;
+
+	tcp_arm_rtx(core, tcb);
+	tcp_heed_user_timeout(tcb);
+	if (tcp_unsent_deadline(core, tcb, &end) && tick_before(end, tcb->rtx_tick))
+		tcb->rtx_tick = end;
+}
+
+static void end_by_deadline(struct core *core, uint32_t index)
+{
+	tcp_abort_segment(core, tcb_at(core, index));
+	conn_end(core, index, C10M_CLOSE_DEADLINE);
 }
 
 /* Go back to snd_una in slow start: what the peer has already is acknowledged as a whole. */
@@ -90,15 +106,14 @@ static void retransmit(struct core *core, struct tcb *tcb)
 	tcb->duplicate_acks = 0;
 	if (tcb->backoff < UINT8_MAX)
 		tcb->backoff++;
-	if (PLANTED(LOST_TIMER))
-		return;
-	tcp_arm_rtx(core, tcb);
-	tcp_heed_user_timeout(tcb);
+	if (!PLANTED(LOST_TIMER))
+		rearm(core, tcb);
 }
 
 static bool rtx_expired(struct core *core, uint32_t index)
 {
 	struct tcb *tcb = tcb_at(core, index);
+	uint32_t end;
 
 	if (given_up(core, tcb)) {
 		if (tcb->state == TCP_SYN_SENT)
@@ -109,13 +124,17 @@ static bool rtx_expired(struct core *core, uint32_t index)
 		conn_end(core, index, C10M_CLOSE_TIMEOUT);
 		return false;
 	}
+	if (tcp_unsent_deadline(core, tcb, &end) && tick_reached(end, core->now_tick)) {
+		core->counters.tcp_unsent_deadlines++;
+		end_by_deadline(core, index);
+		return false;
+	}
 	if (tcb->timers & TCB_TIMER_PERSIST) {
 		tcb->pending |= TCB_PROBE;
 		if (tcb->backoff < UINT8_MAX)
 			tcb->backoff++;
-		tcp_arm_rtx(core, tcb);
+		rearm(core, tcb);
 		tcb->timers |= TCB_TIMER_PERSIST;
-		tcp_heed_user_timeout(tcb);
 	} else {
 		retransmit(core, tcb);
 	}
@@ -127,17 +146,22 @@ static bool keep_expired(struct core *core, uint32_t index)
 {
 	struct tcb *tcb = tcb_at(core, index);
 	uint32_t silent = core->now_tick - tcb->last_rx_tick;
+	bool keep_due;
 
 	if (tcb->state == TCP_FIN_WAIT_2 && tcb->pending & TCB_NO_READER) {
 		conn_end(core, index, C10M_CLOSE_NORMAL);
 		return false;
 	}
-	if (!tcb->keepalive_ms || tcb->state == TCP_TIME_WAIT || tcb->state == TCP_CLOSED)
+	if (!tcp_watch_silence(core, tcb, &keep_due)) {
+		end_by_deadline(core, index);
+		return false;
+	}
+	if (!keep_due || !tcb->keepalive_ms || tcb->state == TCP_TIME_WAIT || tcb->state == TCP_CLOSED)
 		return true;
 	if (silent < tcb->keepalive_ms || tcb->snd_nxt != tcb->snd_una) {
 		uint32_t left = silent < tcb->keepalive_ms ? tcb->keepalive_ms - silent : tcb->keepalive_ms;
 
-		conn_set_timer(core, tcb, TCB_TIMER_KEEP, core->now_tick + left);
+		tcp_arm_slow(core, tcb, left);
 		return true;
 	}
 	if (tcb->keep_probes >= KEEPALIVE_PROBES) {
@@ -148,8 +172,7 @@ static bool keep_expired(struct core *core, uint32_t index)
 	}
 	tcb->keep_probes++;
 	tcb->pending |= TCB_PROBE;
-	conn_set_timer(core, tcb, TCB_TIMER_KEEP,
-		       core->now_tick + MIN_OF(KEEPALIVE_PROBE_MS, tcb->keepalive_ms));
+	tcp_arm_slow(core, tcb, MIN_OF(KEEPALIVE_PROBE_MS, tcb->keepalive_ms));
 	conn_ready(core, index);
 	return true;
 }

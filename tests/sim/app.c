@@ -483,6 +483,38 @@ static void on_close(c10m_conn *conn, enum c10m_close_reason reason)
 	end->reason = reason;
 }
 
+/* In a strict world they are so long that they end nothing. */
+static void draw_deadlines(struct world *world, struct c10m_service *service, uint32_t least_ms)
+{
+	struct random *random = &world->random;
+
+	if (random_chance(random, 1, 4))
+		service->first_byte_ms = least_ms + random_below(random, 10000);
+	if (random_chance(random, 1, 4))
+		service->idle_ms = least_ms + random_below(random, 20000);
+	if (random_chance(random, 1, 4))
+		service->unsent_ms = least_ms + random_below(random, 10000);
+}
+
+/* On the service that only the third host uses. */
+static void draw_limits(struct world *world, unsigned index)
+{
+	struct random *random = &world->random;
+	struct node *node = &world->nodes[index];
+
+	node->denied = (struct c10m_prefix){.bits = 27, .address = {RANDOM_IP & 0xffffffe0u}};
+	node->limits = (struct c10m_limits){
+		.deny = &node->denied,
+		.deny_count = random_below(random, 2),
+		.source_connections = random_below(random, 3),
+		.source_rate = random_below(random, 3),
+		.source_burst = random_below(random, 4),
+		.flags = random_below(random, 2) ? C10M_LIMITS_RESET : 0,
+	};
+	if (random_chance(random, 1, 2))
+		node->services[2].limits = &node->limits;
+}
+
 void app_services(struct world *world, unsigned node)
 {
 	static const uint32_t windows[] = {0, 0, 0, 1000, 4096, 20000, 300000};
@@ -512,6 +544,7 @@ void app_services(struct world *world, unsigned node)
 		s->keepalive_ms = keepalives[random_below(random, ARRAY_COUNT(keepalives))];
 		if (!world->strict && random_chance(random, 1, 3))
 			s->user_timeout_ms = 500 + random_below(random, 20000);
+		draw_deadlines(world, s, world->strict ? 24 * 3600 * 1000 : 500);
 	}
 	world->nodes[node].services[1].name = "client";
 	world->nodes[node].services[1].port = 0;
@@ -521,6 +554,9 @@ void app_services(struct world *world, unsigned node)
 		.receive_bytes = 2000,
 		.keepalive_ms = 2000,
 	};
+	draw_deadlines(world, &world->nodes[node].services[2], 100);
+	if (!world->strict)
+		draw_limits(world, node);
 }
 
 /* --- plans ---------------------------------------------------------------------------------- */

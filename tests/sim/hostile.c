@@ -322,7 +322,7 @@ static void random_syn(struct world *world, unsigned to)
 {
 	uint16_t port = (uint16_t)(draw(world, 8) ? SERVER_PORT + draw(world, 2) : draw(world, 65536));
 
-	send_syn(world, to, 0x0a000030u + draw(world, 100), (uint16_t)(20000 + draw(world, 20000)), port);
+	send_syn(world, to, RANDOM_IP + draw(world, 100), (uint16_t)(20000 + draw(world, 20000)), port);
 }
 
 /* The worst case of a flow table whose key has leaked: SYNs that share a bucket, then such that share both.
@@ -338,7 +338,7 @@ static void collide(struct world *world, unsigned to)
 		uint64_t hash;
 		uint32_t first, second;
 
-		tuple.remote_ip = 0x0a000030u + draw(world, 100);
+		tuple.remote_ip = RANDOM_IP + draw(world, 100);
 		tuple.remote_port = (uint16_t)(1024 + draw(world, 60000));
 		hash = core_hash(core, &tuple);
 		first = flow_first_bucket(&core->table, hash);
@@ -394,12 +394,13 @@ static void own_open(struct world *world)
 	hostile->target = draw(world, NODES);
 	if (draw(world, 3))
 		hostile->port = (uint16_t)(1 + draw(world, 65535));
+	hostile->address = draw(world, 2) ? host_ip(HOSTILE) : ALIAS_IP + draw(world, ALIASES);
 	hostile->open = false;
 	hostile->snd = (uint32_t)random_next(&world->random);
 	syn.seq = hostile->snd++;
 	syn.source_port = hostile->port;
 	syn.destination_port = (uint16_t)(SERVER_PORT + (hostile->port & 1));
-	send_segment(world, hostile->target, host_ip(HOSTILE), &syn);
+	send_segment(world, hostile->target, hostile->address, &syn);
 }
 
 /* In the window and around it, with any flags. */
@@ -433,7 +434,7 @@ static void own_segment(struct world *world)
 		hostile->snd += tcp_segment_length(&segment);
 		break;
 	}
-	send_segment(world, hostile->target, host_ip(HOSTILE), &segment);
+	send_segment(world, hostile->target, hostile->address, &segment);
 }
 
 void hostile_act(struct world *world)
@@ -489,7 +490,8 @@ static void answer_arp(struct world *world, const uint8_t *frame)
 	struct arp_packet arp;
 
 	if (arp_parse(frame + ETH_HEADER_BYTES, ARP_BYTES, &arp) || arp.operation != ARP_REQUEST ||
-	    (arp.target_ip != host_ip(HOSTILE) && arp.target_ip != ROUTER_IP))
+	    (arp.target_ip != host_ip(HOSTILE) && arp.target_ip != ROUTER_IP &&
+	     arp.target_ip - ALIAS_IP >= ALIASES))
 		return;
 	eth.destination = arp.target = arp.sender;
 	host_mac(HOSTILE, eth.source.octets);
@@ -514,7 +516,7 @@ void hostile_receive(struct world *world, const uint8_t *frame, uint32_t bytes)
 	if (bytes >= ETH_HEADER_BYTES + ARP_BYTES && get16(frame + 12) == ETH_TYPE_ARP)
 		answer_arp(world, frame);
 	if (!hostile->on || world->healed || !frame_checksums_good(frame, bytes) ||
-	    ip[9] != IP_PROTOCOL_TCP || get32(ip + 16) != host_ip(HOSTILE) || get16(tcp + 2) != hostile->port)
+	    ip[9] != IP_PROTOCOL_TCP || get32(ip + 16) != hostile->address || get16(tcp + 2) != hostile->port)
 		return;
 	if ((tcp[13] & (TCP_SYN | TCP_ACK)) == (TCP_SYN | TCP_ACK) && get32(tcp + 8) == hostile->snd) {
 		hostile->open = true;

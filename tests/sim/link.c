@@ -226,7 +226,10 @@ static bool is_dead(const struct link *link, const uint8_t *data)
 	if (get16(data + 12) != ETH_TYPE_IPV4 || ip[9] != IP_PROTOCOL_TCP)
 		return false;
 	for (uint32_t i = 0; i < link->dead_count; i++) {
-		if (get16(ip + 20) == link->dead_ports[i] || get16(ip + 22) == link->dead_ports[i])
+		bool from = get32(ip + 12) == link->dead_ips[i] && get16(ip + 20) == link->dead_ports[i];
+		bool to = get32(ip + 16) == link->dead_ips[i] && get16(ip + 22) == link->dead_ports[i];
+
+		if (from || to)
 			return true;
 	}
 	return false;

@@ -54,7 +54,9 @@ struct link {
 	uint32_t count, room;
 	uint64_t order;
 	struct frame *free;
-	uint16_t dead_ports[CONVERSATIONS]; /* client ports whose frames vanish for ever */
+	/* Clients whose frames vanish for ever, by address and port: another host may use the same port. */
+	uint32_t dead_ips[CONVERSATIONS];
+	uint16_t dead_ports[CONVERSATIONS];
 	uint32_t dead_count;
 };
 
@@ -177,9 +179,15 @@ struct hostile {
 	unsigned target;
 	uint16_t port;
 	bool open;
+	uint32_t address; /* from which it was opened */
 	uint32_t snd, rcv;
 	uint32_t cookie_acks;
 };
+
+/* Addresses that it answers for. */
+#define ALIASES   8
+#define ALIAS_IP  0x0a000010u
+#define RANDOM_IP 0x0a000030u /* and a hundred more: whom its SYNs say they are from */
 
 void hostile_act(struct world *world);
 void hostile_receive(struct world *world, const uint8_t *frame, uint32_t bytes);
@@ -196,7 +204,9 @@ struct node {
 	uint64_t clock_offset_us; /* its own clock runs ahead of the world's by so much */
 	uint32_t tx_room, tx_gap_us, late_us, rx_quantum_us;
 	uint64_t tx_busy_until_us, due_us;
-	bool rx_verified; /* the port verifies checksums */
+	bool rx_verified;          /* the port verifies checksums */
+	struct c10m_limits limits; /* of the third service */
+	struct c10m_prefix denied;
 	bool stopped;
 };
 

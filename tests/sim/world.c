@@ -2,6 +2,7 @@
  * In: a seed.  Out: counters, or the first invariant that failed.  Owns: struct world. */
 #include "sim.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -113,6 +114,8 @@ static void draw_pools(struct world *world, struct stack_config *config)
 		config->half_open = 1 + draw(world, 4);
 	if (one_in(world, 3))
 		config->time_wait = 1 + draw(world, 4);
+	if (one_in(world, 2))
+		config->sources = 1;
 	if (one_in(world, 4))
 		config->destinations = 2 + draw(world, 6);
 	if (one_in(world, 4)) {
@@ -418,6 +421,7 @@ static void vanish(struct world *world)
 
 		if (conversation->plan == PLAN_VANISH && conversation->client_port != 0 &&
 		    world->now_us > conversation->start_us + SECOND / 2) {
+			link->dead_ips[link->dead_count] = host_ip(conversation->ends[0].node);
 			link->dead_ports[link->dead_count++] = conversation->client_port;
 			conversation->client_port = 0;
 		}
@@ -448,6 +452,22 @@ static void connect_due(struct world *world)
 	}
 }
 
+/* Other caps in the middle of it all, and another idea of what a source is. */
+static void change_limits(struct world *world)
+{
+	unsigned index = draw(world, NODES);
+	struct node *node = &world->nodes[index];
+	int code;
+
+	node->limits.source_connections = draw(world, 3);
+	node->limits.source_rate = draw(world, 3);
+	node->limits.source_bits = draw(world, 2) ? 0 : 28;
+	code = c10m_limits_set(stack_worker(node->stack), 2, draw(world, 4) ? &node->limits : NULL);
+	if (code != 0 && code != -EBUSY)
+		world_fail(world, "c10m_limits_set failed with %d", code);
+	node->due_us = 0;
+}
+
 static void scheduled(struct world *world)
 {
 	if (!world->healed && world->now_us >= world->heal_us)
@@ -467,6 +487,8 @@ static void scheduled(struct world *world)
 	}
 	if (one_in(world, 2000) && world->now_us < world->heal_us)
 		world->link.faults[draw(world, NODES)].path_mtu = 552 + draw(world, 949);
+	if (!world->strict && !world->healed && one_in(world, 1000))
+		change_limits(world);
 	vanish(world);
 }
 
@@ -527,6 +549,8 @@ static const char *unbalanced(const struct node *node)
 		return "flow table entries";
 	if (usage.extensions)
 		return "extensions";
+	if (usage.source_connections)
+		return "connections of sources";
 	if (usage.replies)
 		return "replies";
 	if (usage.fanouts)
