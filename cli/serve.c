@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "http_service.h"
+#include "run/prefixes.h"
 #include "run/run.h"
 #include "verbs.h"
 
@@ -17,6 +18,10 @@
 struct serve_options {
 	uint32_t body_bytes; /* http */
 	uint32_t receive_bytes, send_bytes;
+	struct prefix_list allow, deny;
+	uint32_t source_connections, source_rate, source_burst, source_bits;
+	bool refuse_by_reset;
+	uint32_t first_byte_ms, idle_ms, unsent_ms;
 };
 
 static struct serve_options options;
@@ -63,23 +68,79 @@ static void http_prepare(void)
 	http_service_setup(options.body_bytes);
 }
 
-/* --- the verb ------------------------------------------------------------------------ */
+/* --- the options --------------------------------------------------------------------- */
 
-static const struct option_spec common_specs[] = {
-	{"receive-bytes", "N", "unread bytes kept for a connection (65536)", OPTION_NUMBER,
-	 offsetof(struct serve_options, receive_bytes), 2048, 16u << 20, NULL},
-	{"send-bytes", "N", "bytes sent and not acknowledged, at most (65536)", OPTION_NUMBER,
-	 offsetof(struct serve_options, send_bytes), 2048, 16u << 20, NULL},
-};
+static bool set_allow(void *target, const char *text, char error[OPTIONS_ERROR_BYTES])
+{
+	struct prefix_list *allow = &((struct serve_options *)target)->allow;
+
+	if (!prefix_list_add(allow, "--allow", text, error))
+		return false;
+	if (allow->count)
+		return true;
+	snprintf(error, OPTIONS_ERROR_BYTES,
+		 "--allow: '%.40s' has no network in it, and everybody would be let in: name one", text);
+	return false;
+}
+
+static bool set_deny(void *target, const char *text, char error[OPTIONS_ERROR_BYTES])
+{
+	return prefix_list_add(&((struct serve_options *)target)->deny, "--deny", text, error);
+}
+
+static bool set_refuse(void *target, const char *text, char error[OPTIONS_ERROR_BYTES])
+{
+	((struct serve_options *)target)->refuse_by_reset = strcmp(text, "reset") == 0;
+	if (strcmp(text, "reset") == 0 || strcmp(text, "silent") == 0)
+		return true;
+	snprintf(error, OPTIONS_ERROR_BYTES, "--refuse takes silent or reset, not '%.40s'", text);
+	return false;
+}
+
+#define NUMBER(field, from, to) OPTION_NUMBER, offsetof(struct serve_options, field), (from), (to), NULL
+#define CUSTOM(function)        OPTION_CUSTOM, 0, 0, 0, (function)
+#define DAYS_24                 (24u * 24 * 3600 * 1000)
+
+/* What every server here has. */
+#define SHARED_SPECS \
+	{"receive-bytes", "N", "unread bytes kept for a connection (65536)", \
+	 NUMBER(receive_bytes, 2048, 16u << 20)}, \
+		{"send-bytes", "N", "bytes sent and not acknowledged, at most (65536)", \
+		 NUMBER(send_bytes, 2048, 16u << 20)}, \
+		{"allow", "NET,...", \
+		 "let only these IPv4 networks connect, such as 10.0.0.0/8,192.0.2.7; @FILE has\n" \
+		 "one a line. Of --allow and --deny the longer prefix counts. c10m's traffic\n" \
+		 "does not pass nftables: this is what stands in its place", \
+		 CUSTOM(set_allow)}, \
+		{"deny", "NET,...", "let these networks not connect", CUSTOM(set_deny)}, \
+		{"source-connections", "N", "connections of one source at a time, at most", \
+		 NUMBER(source_connections, 1, UINT32_MAX)}, \
+		{"source-rate", "N", "new connections of one source a second, at most", \
+		 NUMBER(source_rate, 1, 1000000)}, \
+		{"source-burst", "N", "... and so many at once; default: as many as a second", \
+		 NUMBER(source_burst, 1, 1000000)}, \
+		{"source-bits", "N", "a source is a network of this prefix length (32)", \
+		 NUMBER(source_bits, 1, 32)}, \
+		{"refuse", "HOW", "who may not connect is refused silent (default) or by a reset", \
+		 CUSTOM(set_refuse)}, \
+		{"first-byte-ms", "MS", "end connections whose peer says nothing for so long at first", \
+		 NUMBER(first_byte_ms, 1, DAYS_24)}, \
+		{"idle-ms", "MS", "end connections on which nothing happens for so long", \
+		 NUMBER(idle_ms, 1, DAYS_24)}, \
+	{ \
+		"unsent-ms", "MS", "end connections whose peer takes none of our data for so long", \
+			NUMBER(unsent_ms, 1, DAYS_24) \
+	}
+
+static const struct option_spec common_specs[] = {SHARED_SPECS};
 
 static const struct option_spec http_specs[] = {
 	{"body-bytes", "N", "bytes of the body of / (default: a line of text); /bytes/N is N bytes",
-	 OPTION_NUMBER, offsetof(struct serve_options, body_bytes), 1, 1u << 30, NULL},
-	{"receive-bytes", "N", "unread bytes kept for a connection (65536)", OPTION_NUMBER,
-	 offsetof(struct serve_options, receive_bytes), 2048, 16u << 20, NULL},
-	{"send-bytes", "N", "bytes sent and not acknowledged, at most (65536)", OPTION_NUMBER,
-	 offsetof(struct serve_options, send_bytes), 2048, 16u << 20, NULL},
+	 NUMBER(body_bytes, 1, 1u << 30)},
+	SHARED_SPECS,
 };
+
+/* --- the verb ------------------------------------------------------------------------ */
 
 static const struct server {
 	const char *name, *about;
@@ -121,10 +182,32 @@ static void describe_service(const struct server *server, struct c10m_service *s
 static const struct server *chosen;
 static struct c10m_service service;
 
+static void set_limits(void)
+{
+	static struct c10m_limits limits;
+
+	limits = (struct c10m_limits){
+		.allow = options.allow.prefixes,
+		.allow_count = options.allow.count,
+		.deny = options.deny.prefixes,
+		.deny_count = options.deny.count,
+		.source_connections = options.source_connections,
+		.source_rate = options.source_rate,
+		.source_burst = options.source_burst,
+		.source_bits = options.source_bits,
+		.flags = options.refuse_by_reset ? C10M_LIMITS_RESET : 0,
+	};
+	service.limits = &limits;
+}
+
 static void prepare(void)
 {
 	service.receive_bytes = options.receive_bytes;
 	service.send_bytes = options.send_bytes;
+	service.first_byte_ms = options.first_byte_ms;
+	service.idle_ms = options.idle_ms;
+	service.unsent_ms = options.unsent_ms;
+	set_limits();
 	if (chosen->prepare)
 		chosen->prepare();
 }

@@ -4,6 +4,7 @@
 
 #include "run/config.h"
 #include "wire/ipv4.h"
+#include "tcp/admission.h"
 #include "tcp/congestion.h"
 
 static bool refuse(char error[OPTIONS_ERROR_BYTES], const char *option, const char *wants, const char *text)
@@ -197,6 +198,11 @@ static bool check_services(const struct run_config *config, struct c10m_service 
 				 "leave it "
 				 "out or say newreno",
 				 services[i].name, services[i].congestion);
+			return false;
+		}
+		if (services[i].limits && admission_wrong(services[i].limits)) {
+			snprintf(error, OPTIONS_ERROR_BYTES, "the limits of service %.40s make no sense: %s",
+				 services[i].name, admission_wrong(services[i].limits));
 			return false;
 		}
 		if (config->port && services[i].port)
