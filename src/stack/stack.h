@@ -22,15 +22,15 @@ struct stack;
 #define STACKS_MAX     64 /* stacks in one process, by id */
 
 struct stack_config {
-	uint8_t id;                     /* 0 .. STACKS_MAX-1, free in this process */
-	uint32_t connections;           /* blocks; of these, half_open and time_wait less than 2^26 each */
-	uint32_t half_open;             /* compact entries; 0: a default from connections */
-	uint32_t time_wait;             /* compact entries; 0: a default */
-	uint32_t destinations;          /* 0: 1024; at most 65534 */
-	uint32_t sources; /* remembered for c10m_limits, less than 2^26; 0: a default from connections */
-	struct chunk_config chunks;     /* all 0: a default from connections */
-	struct message_config messages; /* all 0: 1.2 MB in all */
-	uint32_t groups;                /* 0: a default from connections */
+	uint8_t id;            /* 0 .. STACKS_MAX-1, free in this process */
+	uint32_t connections;  /* blocks; of these, half_open and time_wait less than 2^26 each */
+	uint32_t half_open;    /* compact entries; 0: a default from connections */
+	uint32_t time_wait;    /* compact entries; 0: a default */
+	uint32_t destinations; /* 0: 1024; at most 65534 */
+	uint32_t sources;      /* remembered for c10m_limits, less than 2^26; 0: a default from connections */
+	struct chunk_config chunks;          /* all 0: a default from connections */
+	struct message_config messages;      /* all 0: 1.2 MB in all */
+	uint32_t groups;                     /* 0: a default from connections */
 	const struct c10m_service *services; /* no two on one port, state_size 1 MB at most */
 	uint32_t service_count;
 
