@@ -60,12 +60,12 @@ static bool given_up(const struct core *core, const struct tcb *tcb)
 
 	if (tcb->state == TCP_SYN_SENT || tcb->state == TCP_SYN_RECEIVED)
 		limit = tcb->user_timeout_ms ? tcb->user_timeout_ms : SYN_GIVE_UP_TICKS;
-	return tick_reached(tcb->unacked_tick + limit, core->now_tick);
+	return tick_reached(tcb->unacked_tick + limit + 1, core->now_tick); /* its tick had begun before */
 }
 
 void tcp_heed_user_timeout(struct tcb *tcb)
 {
-	uint32_t end = tcb->unacked_tick + tcb->user_timeout_ms;
+	uint32_t end = tcb->unacked_tick + tcb->user_timeout_ms + 1;
 
 	if (tcb->user_timeout_ms && tcb->timers & TCB_TIMER_RTX && tick_before(end, tcb->rtx_tick))
 		tcb->rtx_tick = end;
