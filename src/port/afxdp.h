@@ -19,8 +19,6 @@ struct afxdp_config {
 	void *umem;      /* NULL: the port maps its own (huge pages where reserved) */
 };
 
-#define PORT_ERROR_BYTES 256
-
 /* Loads the XDP program, attaches it by a BPF link and opens one port a queue into
  * ports[0..max_ports). The link lives as long as the ports: when the last is closed, or the process
  * is killed, the program is gone. Returns the number of ports, or a negative errno

@@ -12,7 +12,8 @@
 
 #include "mem/packet.h"
 
-#define PORT_BURST 64
+#define PORT_BURST       64
+#define PORT_ERROR_BYTES 256 /* room for a sentence when a port cannot be opened */
 
 struct port;
 
@@ -45,6 +46,7 @@ struct port_stats {
 	uint64_t rx_dropped; /* lost before we saw them: ring full, no frame left */
 	uint64_t rx_invalid; /* descriptors that were refused */
 	uint64_t tx_full;    /* tx_reserve gave fewer frames than asked for */
+	uint64_t tx_lost;    /* submitted, and not taken by the machine: the interface is down */
 };
 
 struct port {

@@ -58,6 +58,26 @@ static bool set_mode(void *target, const char *text, char error[OPTIONS_ERROR_BY
 	return true;
 }
 
+static bool set_via(void *target, const char *text, char error[OPTIONS_ERROR_BYTES])
+{
+	struct run_config *config = target;
+	int kind = word_of(text, port_kind_names, PORT_KIND_COUNT);
+
+	if (kind < 0)
+		return refuse(error, "--via", "auto, afxdp or tap", text);
+	config->via = (enum port_kind)kind;
+	return true;
+}
+
+static bool set_tap_address(void *target, const char *text, char error[OPTIONS_ERROR_BYTES])
+{
+	struct run_config *config = target;
+
+	if (ipv4_from_text(text, &config->tap_address) && ipv4_is_unicast(config->tap_address))
+		return true;
+	return refuse(error, "--tap-address", "the IPv4 address of a host, such as 10.0.0.2", text);
+}
+
 static bool set_pages(void *target, const char *text, char error[OPTIONS_ERROR_BYTES])
 {
 	static const char *const words[] = {
@@ -86,7 +106,10 @@ static bool set_fault(void *target, const char *text, char error[OPTIONS_ERROR_B
 #define CUSTOM(function)        .kind = OPTION_CUSTOM, .set = (function)
 
 const struct option_spec run_options[] = {
-	{"interface", "IF", "network interface to serve on (required)", .kind = OPTION_TEXT, AT(interface)},
+	{"interface", "IF",
+	 "network interface to serve on (required). A name that starts with tap and does\n"
+	 "not exist is made, with the kernel of this machine at the other end",
+	 .kind = OPTION_TEXT, AT(interface)},
 	{"address", "A/LEN",
 	 "IPv4 address of the server and the length of its network's prefix (required).\n"
 	 "It must not be used by this or another host. Without /LEN the interface's\n"
@@ -94,6 +117,12 @@ const struct option_spec run_options[] = {
 	 CUSTOM(set_address)},
 	{"gateway", "G", "next hop to other networks; default: none, only the own network is reached",
 	 CUSTOM(set_gateway)},
+	{"via", "PORT", "how frames move: auto (the best that works, and it is said why), afxdp, tap",
+	 CUSTOM(set_via)},
+	{"tap-address", "A",
+	 "of the kernel's end of a TAP device that is made; default: the first other\n"
+	 "host of the network",
+	 CUSTOM(set_tap_address)},
 	{"port", "P", "TCP port to listen on, instead of the service's own", NUMBER(port, 1, 65535)},
 	{"connections", "N", "connections at most (100000); 10k and 10M are understood",
 	 NUMBER(connections, 1, RUN_CONNECTIONS_MAX)},
@@ -165,6 +194,11 @@ static bool address_names_host(const struct run_config *config)
 	return (config->address & host_mask) != 0 && (config->address & host_mask) != host_mask;
 }
 
+static uint32_t network_mask(const struct run_config *config)
+{
+	return config->prefix_bits ? UINT32_MAX << (32 - config->prefix_bits) : 0;
+}
+
 static bool check_interface(const struct run_config *config, char error[OPTIONS_ERROR_BYTES])
 {
 	const char *wrong = NULL;
@@ -177,6 +211,10 @@ static bool check_interface(const struct run_config *config, char error[OPTIONS_
 		wrong = "--address needs a prefix of 1 to 32 bits, such as 10.0.0.1/24";
 	else if (!address_names_host(config))
 		wrong = "--address names a whole network, or its broadcast address: pick a host's in between";
+	else if (config->tap_address == config->address)
+		wrong = "--tap-address is the kernel's own address, not the server's: give another host's";
+	else if (config->tap_address && ((config->tap_address ^ config->address) & network_mask(config)))
+		wrong = "--tap-address must be in the network of --address";
 	else if (config->gateway && config->gateway == config->address)
 		wrong = "--gateway cannot be the server's own address: give the router's";
 	else if (config->workers != 1)

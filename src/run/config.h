@@ -2,7 +2,7 @@
 #ifndef C10M_RUN_CONFIG_H
 #define C10M_RUN_CONFIG_H
 
-#include "port/afxdp.h"
+#include "port/choose.h"
 #include "port/fault.h"
 #include "run/options.h"
 #include "stack/stack.h"
@@ -23,6 +23,8 @@ struct run_config {
 	uint32_t workers;
 	uint32_t cpu; /* RUN_CPU_ANY: chosen */
 	enum sys_page_kind pages;
+	enum port_kind via;
+	uint32_t tap_address; /* 0: chosen */
 	enum afxdp_mode mode;
 	uint32_t frames;
 	uint32_t spin_us;

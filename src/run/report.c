@@ -70,6 +70,7 @@ void report_counters(const struct worker *worker, FILE *to)
 		print_count(to, stats->rx_dropped, "frames lost before we saw them");
 		print_count(to, stats->rx_invalid, "descriptors refused");
 		print_count(to, stats->tx_full, "times without room to send");
+		print_count(to, stats->tx_lost, "frames that the interface did not take");
 	}
 	print_worker(&worker->stats, to);
 }

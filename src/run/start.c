@@ -36,6 +36,7 @@ struct run {
 	struct report report;
 	cpu_set_t old_cpus;
 	bool pinned;
+	char port_reason[PORT_REASON_BYTES];
 	char error[512];
 };
 
@@ -137,13 +138,18 @@ static bool open_port(struct run *run)
 {
 	const struct run_config *config = &run->config;
 	struct worker_config *worker = &run->worker_config;
-	const struct afxdp_config afxdp = {
-		.interface = config->interface,
-		.address = config->address,
-		.mode = config->mode,
-		.frames = config->frames,
+	const struct port_choice choice = {
+		.kind = config->via,
+		.afxdp = {.interface = config->interface,
+			  .address = config->address,
+			  .mode = config->mode,
+			  .frames = config->frames},
+		.tap = {.interface = config->interface,
+			.address = config->address,
+			.kernel_address = config->tap_address,
+			.prefix_bits = config->prefix_bits},
 	};
-	int count = afxdp_open(&afxdp, worker->ports, WORKER_QUEUES, run->error);
+	int count = port_choose_open(&choice, worker->ports, WORKER_QUEUES, run->port_reason, run->error);
 
 	if (count < 0)
 		return false;
@@ -244,6 +250,8 @@ static void say_choices(const struct run *run, int cpu)
 	stack_usage(run->stack, &usage);
 	for (uint32_t i = 0; i < worker->port_count; i++)
 		say(run, "port: %s", worker->ports[i]->text);
+	if (run->port_reason[0])
+		say(run, "this port, because %s (--via names another)", run->port_reason);
 	if (worker->ports[0]->advice)
 		say(run, "%s", worker->ports[0]->advice);
 	say(run, "address %s/%u, MTU %u, processor %d (%s)", ipv4_to_text(run->config.address, text),

@@ -1,0 +1,31 @@
+/* choose.h - which of the ports serves an interface best on this machine. */
+#ifndef C10M_PORT_CHOOSE_H
+#define C10M_PORT_CHOOSE_H
+
+#include "port/afxdp.h"
+#include "port/tap.h"
+
+enum port_kind {
+	PORT_KIND_AUTO, /* a TAP device: tap; else afxdp */
+	PORT_KIND_AFXDP,
+	PORT_KIND_TAP,
+	PORT_KIND_COUNT,
+};
+
+/* "auto", "afxdp", ... as the user says it. */
+extern const char *const port_kind_names[PORT_KIND_COUNT];
+
+#define PORT_REASON_BYTES 160
+
+struct port_choice {
+	enum port_kind kind;
+	struct afxdp_config afxdp;
+	struct tap_config tap;
+};
+
+/* Opens one port a queue into ports[0..max_ports), and says in `reason` why this kind ("" when the user named
+ * it). Returns the number of ports, or a negative errno with a sentence for the user in error. */
+int port_choose_open(const struct port_choice *choice, struct port **ports, uint32_t max_ports,
+		     char reason[PORT_REASON_BYTES], char error[PORT_ERROR_BYTES]);
+
+#endif
