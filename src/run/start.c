@@ -197,6 +197,7 @@ static void complete_stack_config(struct run *run)
 	memcpy(stack->mac.octets, port->caps.address, sizeof(stack->mac.octets));
 	stack->mtu = run->config.mtu ? run->config.mtu : port->caps.mtu;
 	stack->tx_checksum = port->caps.tx_checksum;
+	stack->tx_segmentation = port->caps.tx_segmentation;
 }
 
 static bool map_memory(struct run *run, int cpu)

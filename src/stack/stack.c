@@ -180,6 +180,7 @@ static void settings_init(struct core *core, const struct stack_config *config)
 		.always_cookies = config->always_cookies,
 		.tx_checksum = config->tx_checksum,
 		.shared = config->shared,
+		.tx_segmentation = config->tx_checksum && config->tx_segmentation,
 	};
 }
 

@@ -38,9 +38,10 @@ struct stack_config {
 	struct eth_address mac;
 	uint32_t address;
 	uint8_t prefix_bits;
-	uint32_t gateway; /* 0: none */
-	uint32_t mtu;     /* 0: 1500 */
-	bool tx_checksum; /* the port completes PACKET_CSUM_PARTIAL */
+	uint32_t gateway;     /* 0: none */
+	uint32_t mtu;         /* 0: 1500 */
+	bool tx_checksum;     /* the port completes PACKET_CSUM_PARTIAL */
+	bool tx_segmentation; /* and cuts frames that say gso_bytes; counts with tx_checksum only */
 	/* The kernel goes on using the interface: it resolves neighbours (STACK_REQUEST_RESOLVE) and answers
 	 * ARP and pings, all routes come by messages, and ports that are not ours are never answered for.
 	 * Ours are the services' and client_ports: a bit for each of 65536, NULL for none; read by stack_init

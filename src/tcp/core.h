@@ -59,7 +59,7 @@ struct service_deadlines {
 struct core_settings {
 	uint32_t initial_window_segments, delayed_ack_ms, rto_min_us, rto_initial_us, time_wait_ms,
 		fin_wait2_ms;
-	bool no_timestamps, no_window_scale, always_cookies, tx_checksum, shared;
+	bool no_timestamps, no_window_scale, always_cookies, tx_checksum, tx_segmentation, shared;
 };
 
 struct core {
@@ -199,7 +199,7 @@ bool sendq_refer(struct core *core, struct tcb *tcb, uint32_t message, uint32_t 
 bool sendq_replace(struct core *core, struct tcb *tcb, uint32_t message, uint32_t topic);
 void sendq_recount(struct core *core, const struct tcb *tcb); /* counts its references to messages again */
 void sendq_drop(struct core *core, struct tcb *tcb, uint32_t bytes); /* acknowledged */
-/* Copies bytes at an offset from snd_una and returns their checksum. */
+/* Copies bytes at an offset from snd_una and returns their checksum, unless the port makes it. */
 uint32_t sendq_copy(struct core *core, struct tcb *tcb, uint32_t offset, uint8_t *to, uint32_t bytes);
 void queues_free(struct core *core, struct tcb *tcb);
 uint32_t recvq_add(struct core *core, struct tcb *tcb, const uint8_t *data, uint32_t bytes);

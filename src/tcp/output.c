@@ -7,7 +7,9 @@
 #include "base/plant.h"
 #include "wire/checksum.h"
 
-#define HEADERS (ETH_HEADER_BYTES + IPV4_HEADER_BYTES)
+#define HEADERS         (ETH_HEADER_BYTES + IPV4_HEADER_BYTES)
+#define HEADERS_MAX     (HEADERS + 60u)
+#define FRAME_BYTES_MAX (ETH_HEADER_BYTES + 65535u)
 
 /* RCV.WND, never taken back (RFC 9293 section 3.8.6), and opened only by steps worth telling
  * (section 3.8.6.2.2). Where its edge cannot be told to the byte less is told, and what was told before is
@@ -47,6 +49,14 @@ static void leave_checksum(struct packet *packet, uint8_t *at, uint32_t bytes, c
 	packet->csum_offset = 16;
 }
 
+/* The port makes segments of it, each with a copy of the headers. */
+static void leave_cutting(struct core *core, const struct tcb *tcb, struct packet *packet, uint32_t headers)
+{
+	packet->gso_bytes = tcb->mss;
+	packet->header_bytes = (uint16_t)headers;
+	core->counters.tcp_segments_out += (packet->bytes - headers - 1) / tcb->mss;
+}
+
 /* Fills one frame. offset: of the payload from snd_una. */
 static void emit(struct core *core, struct tcb *tcb, struct packet *packet, struct tcp_segment *segment,
 		 uint32_t offset)
@@ -81,7 +91,10 @@ static void emit(struct core *core, struct tcb *tcb, struct packet *packet, stru
 	net_emit_headers(&core->net, packet->data, &hop->mac, tcb->tuple.local_ip, tcb->tuple.remote_ip,
 			 IP_PROTOCOL_TCP, IPV4_HEADER_BYTES + header + segment->payload_bytes);
 	packet->bytes = HEADERS + header + segment->payload_bytes;
+	packet->gso_bytes = 0;
 	core->counters.tcp_segments_out++;
+	if (segment->payload_bytes > tcb->mss)
+		leave_cutting(core, tcb, packet, HEADERS + header);
 }
 
 static void emit_syn(struct core *core, struct tcb *tcb, struct packet *packet)
@@ -181,33 +194,54 @@ static uint32_t congestion_window(const struct tcb *tcb)
 	return tcb->pending & TCB_RECOVERY || tcb->options & TCB_BACKED ? tcb->cwnd : tcb->cwnd + limited;
 }
 
+/* How many bytes of payload one frame takes: full segments, of what was never sent before as many as fit
+ * when the port cuts them. */
+static uint32_t frame_limit(const struct core *core, const struct tcb *tcb, const struct packet *packet)
+{
+	uint32_t room = MIN_OF((uint32_t)packet->room, FRAME_BYTES_MAX), mss = tcb->mss;
+
+	if (!core->settings.tx_segmentation || tcb->options & TCB_BACKED || room < HEADERS_MAX + mss)
+		return mss;
+	room -= HEADERS_MAX;
+	return room - room % mss;
+}
+
+/* Whether a last segment that is not full may go now. */
+static bool tail_may_go(const struct tcb *tcb, uint32_t flight, uint32_t bytes)
+{
+	if (flight == 0 || tcb->options & TCB_NODELAY)
+		return true;
+	return bytes >= tcb->max_snd_wnd / 2 && tcb->max_snd_wnd < 2u * tcb->mss;
+}
+
 /* How many bytes may go at snd_nxt now: 0 none. Nagle and silly-window avoidance are RFC 9293 sections 3.7.4
  * and 3.8.6.2.1. */
-static uint32_t sendable(const struct core *core, const struct tcb *tcb, bool *fin)
+static uint32_t sendable(const struct tcb *tcb, uint32_t limit, bool *fin)
 {
 	uint32_t flight = tcb->snd_nxt - tcb->snd_una, window = MIN_OF(congestion_window(tcb), tcb->snd_wnd);
-	uint32_t unsent, usable, bytes;
+	uint32_t unsent, usable, bytes, tail;
 	bool again = seq_lt(tcb->snd_nxt, tcb_snd_max(tcb)) && !(tcb->timers & TCB_TIMER_PERSIST);
 
-	(void)core;
 	*fin = false;
 	if (flight > tcb->snd_bytes)
 		return 0; /* the FIN is out */
 	unsent = tcb->snd_bytes - flight;
 	usable = window > flight ? window - flight : 0;
-	bytes = MIN_OF(MIN_OF(unsent, usable), (uint32_t)tcb->mss);
+	bytes = MIN_OF(MIN_OF(unsent, usable), limit);
+	tail = bytes < tcb->mss ? bytes : bytes == tcb->mss ? 0 : bytes % tcb->mss;
 	if (bytes == unsent && tcb->pending & TCB_FIN_QUEUED && tcb->state != TCP_FIN_WAIT_2 &&
 	    tcb->state < TCP_TIME_WAIT)
 		*fin = true;
-	if (bytes == 0 || bytes == tcb->mss || *fin)
+	if (tail == 0 || *fin)
 		return bytes;
 	if (again) /* RFC 7323 section 2.4: a window taken back by less than a segment does not matter */
 		return bytes;
+	if (bytes > tail) /* full segments go anyway */
+		return bytes == unsent && tail_may_go(tcb, flight + bytes - tail, tail) ? bytes
+											: bytes - tail;
 	if (bytes < unsent)
 		return bytes >= tcb->max_snd_wnd / 2 ? bytes : 0;
-	if (flight == 0 || tcb->options & TCB_NODELAY)
-		return bytes;
-	return bytes >= tcb->max_snd_wnd / 2 && tcb->max_snd_wnd < 2u * tcb->mss ? bytes : 0;
+	return tail_may_go(tcb, flight, bytes) ? bytes : 0;
 }
 
 static bool synchronised(const struct tcb *tcb)
@@ -307,7 +341,7 @@ static bool output_one(struct core *core, struct tcb *tcb, struct packet *packet
 		return true;
 	}
 	if (synchronised(tcb)) {
-		bytes = sendable(core, tcb, &fin);
+		bytes = sendable(tcb, frame_limit(core, tcb, packet), &fin);
 		if (bytes || fin) {
 			emit_data(core, tcb, packet, tcb->snd_nxt, bytes, fin);
 			if (fin)

@@ -183,6 +183,7 @@ void sendq_recount(struct core *core, const struct tcb *tcb)
 void sendq_drop(struct core *core, struct tcb *tcb, uint32_t bytes)
 {
 	struct tcp_extension *extension = extension_of(core, tcb);
+	uint32_t dropped = bytes;
 
 	CHECK(bytes <= tcb->snd_bytes);
 	tcb->snd_bytes -= bytes;
@@ -204,7 +205,8 @@ void sendq_drop(struct core *core, struct tcb *tcb, uint32_t bytes)
 		extension_give(core, tcb);
 		return;
 	}
-	extension->cursor_chunk = CHUNK_NONE; /* set anew by the next copy */
+	if (seq_lt(extension->cursor_seq, tcb->snd_una + dropped))
+		extension->cursor_chunk = CHUNK_NONE; /* set anew by the next copy */
 }
 
 /* The chunk that holds the byte at `offset`; *into is its place in that chunk. Starts at the cursor when that
@@ -242,9 +244,15 @@ uint32_t sendq_copy(struct core *core, struct tcb *tcb, uint32_t offset, uint8_t
 	while (done < bytes) {
 		const struct chunk *chunk = chunk_at(&core->chunks, id);
 		uint32_t part = MIN_OF(bytes - done, chunk->bytes - into);
-		uint32_t piece = csum_copy(0, to + done, sendq_bytes(core, chunk) + into, part);
+		const uint8_t *from = sendq_bytes(core, chunk) + into;
 
-		sum = csum_join(sum, done & 1 ? csum_shift_odd(piece) : piece);
+		if (core->settings.tx_checksum) {
+			memcpy(to + done, from, part);
+		} else {
+			uint32_t piece = csum_copy(0, to + done, from, part);
+
+			sum = csum_join(sum, done & 1 ? csum_shift_odd(piece) : piece);
+		}
 		done += part;
 		into = 0;
 		id = chunk->next;

@@ -43,6 +43,7 @@
 
 #define OUT_FRAMES 4096
 #define FRAME_ROOM 2048
+#define ROOM_MAX   65520u /* of ports that cut frames */
 #define EVENTS_MAX 512
 #define SLOTS_MAX  64
 #define PEERS_MAX  16
@@ -120,6 +121,9 @@ struct test {
 	bool no_neighbours;         /* set before test_start: nobody's link address is known */
 	bool drops_ignored[DROP_COUNT];
 	unsigned partial; /* frames whose checksum was left to the port */
+	unsigned cut;     /* frames that the port cut into segments */
+	uint32_t longest; /* payload of the last of these */
+	uint32_t room;    /* of a frame to send; set before test_start */
 	bool active;      /* set before test_start: open_client will be used, not open_server */
 };
 
