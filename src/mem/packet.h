@@ -11,11 +11,10 @@
 
 enum packet_checksum {
 	PACKET_CSUM_NONE,     /* rx: to be verified; tx: complete in software */
-	PACKET_CSUM_VERIFIED, /* rx: the port has verified the transport checksum; with csum_start not 0 it
-			       * is not there at all: a sender in this machine has left it to hardware,
-			       * as in PARTIAL, which the frame becomes again when it is passed on */
+	PACKET_CSUM_VERIFIED, /* rx: the port has verified the transport checksum */
 	PACKET_CSUM_PARTIAL,  /* the sum of the pseudo-header stands in the field,
-			       * the rest is to be added from csum_start on */
+			       * the rest is to be added from csum_start on; rx: a sender on this machine
+			       * has left it to hardware that there is none of, so nothing can be wrong */
 };
 
 struct packet {

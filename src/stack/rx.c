@@ -46,6 +46,14 @@ static enum drop_reason icmp_input(struct core *core, const uint8_t *frame, cons
 	return tcp_icmp_error(core, &message, &quote);
 }
 
+/* A sum that was left undone must be this segment's, whatever the port says. */
+static bool sum_is_good(const struct packet *packet, const struct ipv4_header *ip)
+{
+	if (packet->checksum == PACKET_CSUM_PARTIAL)
+		return packet->csum_start == ETH_HEADER_BYTES + ip->header_bytes && packet->csum_offset == 16;
+	return packet->checksum == PACKET_CSUM_VERIFIED || PLANTED(CHECKSUM_SKIPPED);
+}
+
 static enum drop_reason tcp_prepare(struct core *core, const struct packet *packet,
 				    const struct ipv4_header *ip, struct parsed *parsed)
 {
@@ -60,7 +68,7 @@ static enum drop_reason tcp_prepare(struct core *core, const struct packet *pack
 	parsed->hash = core_hash(core, &parsed->tuple);
 	parsed->frame = packet->data;
 	parsed->segment_bytes = (uint16_t)bytes;
-	parsed->verified = packet->checksum == PACKET_CSUM_VERIFIED || PLANTED(CHECKSUM_SKIPPED);
+	parsed->verified = sum_is_good(packet, ip);
 	return DROP_NONE;
 }
 

@@ -2,7 +2,7 @@
  * single segments would have been, and what comes in is worth as much as they would have been. */
 #include "harness.h"
 
-#include <stdlib.h>
+#include <string.h>
 
 #define MSS 1460u
 
@@ -331,6 +331,47 @@ static void the_fin_of_a_long_frame_counts(void **state)
 	test_finish(t);
 }
 
+/* A segment as it comes from a sender on this machine, its sum left undone; the port says where it would be. */
+static void inject_partial(struct test *t, uint16_t start, uint16_t offset)
+{
+	static const uint8_t undone[2] = {0xab, 0xcd};
+	uint8_t frame[FRAME_ROOM];
+	struct packet packet = {.data = frame, .checksum = PACKET_CSUM_PARTIAL};
+
+	packet.csum_start = start;
+	packet.csum_offset = offset;
+	packet.bytes = build(t, frame, ". seq 1 ack 1 len 100");
+	memcpy(frame + 34 + 16, undone, sizeof(undone));
+	stack_rx(t->stack, t->now_us, &packet, 1);
+	flush(t);
+}
+
+static void a_sum_left_undone_is_not_looked_at(void **state)
+{
+	struct test *t = begin_open();
+
+	(void)state;
+	inject_partial(t, 34, 16);
+	expect_event(t, "data 100");
+	expect_after(t, 40, ". seq 1 ack 101");
+	test_finish(t);
+}
+
+/* Whoever says so: a sum elsewhere is another packet's, and this one's is wrong. */
+static void a_sum_left_undone_elsewhere_is_wrong(void **state)
+{
+	static const uint16_t places[][2] = {{34, 6}, {33, 16}, {54, 16}, {0, 0}};
+	struct test *t = begin_open();
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_COUNT(places); i++) {
+		inject_partial(t, places[i][0], places[i][1]);
+		expect_drop(t, TCP_CHECKSUM);
+	}
+	expect_nothing(t);
+	test_finish(t);
+}
+
 static const struct CMUnitTest tests[] = {
 	TEST(the_congestion_window_goes_in_one_frame),
 	TEST(no_frame_is_longer_than_its_room),
@@ -346,6 +387,8 @@ static const struct CMUnitTest tests[] = {
 	TEST(what_is_beyond_the_window_is_cut_off),
 	TEST(long_frames_out_of_order_are_put_in_order),
 	TEST(the_fin_of_a_long_frame_counts),
+	TEST(a_sum_left_undone_is_not_looked_at),
+	TEST(a_sum_left_undone_elsewhere_is_wrong),
 };
 
 PACKET_MAIN(tests)
