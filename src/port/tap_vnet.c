@@ -34,8 +34,8 @@ static bool checksum_place(const struct packet *packet, uint32_t *start, uint32_
 	return true;
 }
 
-/* A sum that nobody has made cannot be wrong, where it is the one of this packet: else it is verified like any
- * other, and found wrong. */
+/* A sum that nobody has made cannot be wrong, where it is the one of this packet: else it is verified like
+ * any other, and found wrong. */
 static bool take_partial(const struct virtio_net_hdr *vnet, struct packet *packet)
 {
 	uint32_t start, offset;

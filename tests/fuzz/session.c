@@ -13,6 +13,7 @@
 #include "base/plant.h"
 #include "base/seq.h"
 #include "stack/stack.h"
+#include "../packet/cut.h"
 #include "wire/arp.h"
 #include "wire/checksum.h"
 #include "wire/icmp.h"
@@ -29,6 +30,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv);
 #define PORT       80
 #define LOCAL_PORT 6000u /* of connections that the stack opens */
 #define FRAME_ROOM 2048
+#define LONG_ROOM  65520u /* of a frame that the port cuts */
 #define ISS        0xfffffff0u
 #define ACTIONS    400
 #define ARENA_ROOM (8u << 20)
@@ -267,36 +269,36 @@ static void look(const uint8_t *frame, uint32_t bytes)
 		learn(&run.peers[segment.destination_port % PEERS], &segment);
 }
 
-/* What a port does that completes checksums. */
-static void complete_checksum(const struct packet *packet)
+/* What a port does that completes checksums and cuts long frames. */
+static void port_sends(const struct packet *packet)
 {
-	uint8_t *field = packet->data + packet->csum_start + packet->csum_offset;
-	uint16_t value;
+	uint8_t frame[FRAME_ROOM];
 
-	if (packet->checksum != PACKET_CSUM_PARTIAL)
+	if (!packet->gso_bytes) {
+		if (packet->checksum == PACKET_CSUM_PARTIAL)
+			cut_complete(packet->data, packet->bytes, packet);
+		look(packet->data, packet->bytes);
 		return;
-	CHECK(packet->csum_start + packet->csum_offset + 2u <= packet->bytes);
-	value = csum_finish(
-		csum_add(0, packet->data + packet->csum_start, packet->bytes - packet->csum_start));
-	memcpy(field, &value, sizeof(value));
+	}
+	cut_check(packet);
+	for (uint32_t at = 0; at < packet->bytes - packet->header_bytes; at += packet->gso_bytes)
+		look(frame, cut_segment(packet, at, frame));
 }
 
 static void transmit(uint32_t most)
 {
-	static uint8_t frames[16][FRAME_ROOM];
+	static uint8_t frames[16][LONG_ROOM];
 	struct packet packets[16];
 	uint32_t count, room;
 
 	do {
 		room = MIN_OF(most, 16u);
 		for (uint32_t i = 0; i < room; i++)
-			packets[i] = (struct packet){.data = frames[i], .room = FRAME_ROOM};
+			packets[i] = (struct packet){.data = frames[i], .room = LONG_ROOM};
 		count = stack_tx(run.stack, run.now_us, packets, room);
 		CHECK(count <= room);
-		for (uint32_t i = 0; i < count; i++) {
-			complete_checksum(&packets[i]);
-			look(frames[i], packets[i].bytes);
-		}
+		for (uint32_t i = 0; i < count; i++)
+			port_sends(&packets[i]);
 		most -= count;
 	} while (count == room && most > 0);
 	for (unsigned i = 0; i < PEERS; i++)
@@ -731,6 +733,7 @@ static void start(uint8_t choices)
 		.no_timestamps = choices & 16,
 		.always_cookies = choices & 32,
 		.tx_checksum = choices & 128,
+		.tx_segmentation = choices & 128,
 	};
 	run.now_us = choices & 64 ? ((1ULL << 32) - 3000) * 1000 : 0;
 	run.count = 0;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/seq.h"
+#include "cut.h"
 #include "wire/arp.h"
 #include "wire/checksum.h"
 #include "wire/icmp.h"
@@ -227,57 +228,20 @@ static uint8_t *out_add(struct test *t, uint32_t bytes)
 	return out->data;
 }
 
-/* What a port with checksum offload does. */
-static void complete_checksum(uint8_t *frame, uint32_t bytes, const struct packet *packet)
-{
-	uint16_t sum;
-
-	if (packet->checksum != PACKET_CSUM_PARTIAL)
-		return;
-	sum = csum_finish(csum_add(0, frame + packet->csum_start, bytes - packet->csum_start));
-	memcpy(frame + packet->csum_start + packet->csum_offset, &sum, sizeof(sum));
-}
-
-/* A segment of a long frame: its own length, sequence number, flags and sums. */
-static void cut_segment(struct test *t, const struct packet *packet, uint32_t at, uint32_t bytes)
-{
-	uint32_t headers = packet->header_bytes, tcp_bytes = headers - packet->csum_start + bytes;
-	uint8_t *frame = out_add(t, headers + bytes), *ip = frame + ETH_HEADER_BYTES;
-	uint8_t *tcp = frame + packet->csum_start;
-	uint16_t sum;
-
-	memcpy(frame, packet->data, headers);
-	memcpy(frame + headers, packet->data + headers + at, bytes);
-	put16(ip + 2, (uint16_t)(headers + bytes - ETH_HEADER_BYTES));
-	put16(ip + 10, 0);
-	sum = csum_finish(csum_add(0, ip, IPV4_HEADER_BYTES));
-	memcpy(ip + 10, &sum, sizeof(sum));
-	put32(tcp + 4, get32(tcp + 4) + at);
-	if (headers + at + bytes < packet->bytes)
-		tcp[13] &= (uint8_t) ~(TCP_FIN | TCP_PSH);
-	sum = (uint16_t)~csum_finish(
-		csum_pseudo4(get32(ip + 12), get32(ip + 16), IP_PROTOCOL_TCP, tcp_bytes));
-	memcpy(tcp + 16, &sum, sizeof(sum));
-	complete_checksum(frame, headers + bytes, packet);
-}
-
 /* What a port with segmentation offload does. */
 static void cut(struct test *t, const struct packet *packet)
 {
 	uint32_t payload = packet->bytes - packet->header_bytes;
-	uint8_t field[2], *sum = packet->data + packet->csum_start + packet->csum_offset;
-	const uint8_t *ip = packet->data + ETH_HEADER_BYTES;
-	uint16_t pseudo = (uint16_t)~csum_finish(csum_pseudo4(get32(ip + 12), get32(ip + 16), IP_PROTOCOL_TCP,
-							      packet->bytes - packet->csum_start));
 
-	assert_true(t->config.tx_segmentation && packet->checksum == PACKET_CSUM_PARTIAL);
-	assert_true(payload > packet->gso_bytes && get16(ip + 2) == packet->bytes - ETH_HEADER_BYTES);
-	memcpy(field, sum, 2);
-	assert_memory_equal(field, &pseudo, 2);
+	assert_true(t->config.tx_segmentation);
+	cut_check(packet);
 	t->cut++;
 	t->longest = payload;
-	for (uint32_t at = 0; at < payload; at += packet->gso_bytes)
-		cut_segment(t, packet, at, MIN_OF(payload - at, (uint32_t)packet->gso_bytes));
+	for (uint32_t at = 0; at < payload; at += packet->gso_bytes) {
+		uint32_t bytes = packet->header_bytes + MIN_OF(payload - at, (uint32_t)packet->gso_bytes);
+
+		assert_int_equal(cut_segment(packet, at, out_add(t, bytes)), bytes);
+	}
 }
 
 void flush(struct test *t)
@@ -302,7 +266,8 @@ void flush(struct test *t)
 			}
 			out = out_add(t, packets[i].bytes);
 			memcpy(out, frames[i], packets[i].bytes);
-			complete_checksum(out, packets[i].bytes, &packets[i]);
+			if (packets[i].checksum == PACKET_CSUM_PARTIAL)
+				cut_complete(out, packets[i].bytes, &packets[i]);
 		}
 	} while (count == 16);
 	assert_false(stack_has_output(t->stack));

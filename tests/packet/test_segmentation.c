@@ -331,7 +331,8 @@ static void the_fin_of_a_long_frame_counts(void **state)
 	test_finish(t);
 }
 
-/* A segment as it comes from a sender on this machine, its sum left undone; the port says where it would be. */
+/* A segment as it comes from a sender on this machine, its sum left undone; the port says where it would be.
+ */
 static void inject_partial(struct test *t, uint16_t start, uint16_t offset)
 {
 	static const uint8_t undone[2] = {0xab, 0xcd};

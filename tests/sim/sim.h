@@ -21,6 +21,7 @@
 #define SERVER_PORT   80
 #define CONVERSATIONS 40
 #define FRAME_ROOM    2048
+#define LONG_ROOM     65520u /* of a frame that the port cuts */
 
 struct world;
 
@@ -202,6 +203,7 @@ struct node {
 	void *memory;
 	uint32_t ip;
 	uint64_t clock_offset_us; /* its own clock runs ahead of the world's by so much */
+	uint16_t frame_room;
 	uint32_t tx_room, tx_gap_us, late_us, rx_quantum_us;
 	uint64_t tx_busy_until_us, due_us;
 	bool rx_verified;          /* the port verifies checksums */

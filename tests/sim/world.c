@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "wire/checksum.h"
+#include "../packet/cut.h"
 #include "wire/ethernet.h"
 #include "wire/print.h"
 
@@ -129,6 +129,16 @@ static void draw_pools(struct world *world, struct stack_config *config)
 	}
 }
 
+/* From a generator of its own: seeds mean what they meant. */
+static void draw_segmentation(const struct world *world, struct node *node, unsigned index)
+{
+	struct random random = random_seeded(~(world->seed * 2 + index));
+	uint64_t value = random_next(&random);
+
+	node->config.tx_segmentation = value & 1; /* counts with tx_checksum only */
+	node->frame_room = (uint16_t)(value & 2 ? LONG_ROOM : FRAME_ROOM + (value >> 8) % 20000);
+}
+
 static void draw_node(struct world *world, unsigned index)
 {
 	static const uint16_t mtus[] = {1500, 1500, 1500, 576, 1280};
@@ -166,6 +176,7 @@ static void draw_node(struct world *world, unsigned index)
 	node->late_us = one_in(world, 2) ? 0 : draw(world, 3 * MS);
 	node->rx_quantum_us = one_in(world, 2) ? 1 : 1 + draw(world, 300);
 	node->rx_verified = one_in(world, 3);
+	draw_segmentation(world, node, index);
 }
 
 static void draw_world(struct world *world)
@@ -302,45 +313,51 @@ static void draw_clocks(struct world *world)
 
 /* --- running ---------------------------------------------------------------------------------- */
 
-/* What a port with checksum offload does. */
-static void port_checksum(const struct packet *packet)
-{
-	uint8_t *field = packet->data + packet->csum_start + packet->csum_offset;
-	uint16_t value;
-
-	if (packet->checksum != PACKET_CSUM_PARTIAL)
-		return;
-	value = csum_finish(
-		csum_add(0, packet->data + packet->csum_start, packet->bytes - packet->csum_start));
-	memcpy(field, &value, sizeof(value));
-}
-
 static void node_sent(struct world *world, unsigned index, const struct packet *packet)
 {
 	if (packet->bytes < ETH_HEADER_BYTES || packet->bytes > ETH_HEADER_BYTES + 1500)
 		world_fail(world, "node %u sent a frame of %u bytes", index, packet->bytes);
-	port_checksum(packet);
+	if (packet->checksum == PACKET_CSUM_PARTIAL)
+		cut_complete(packet->data, packet->bytes, packet);
 	world->hash = arena_hash(world->hash, packet->data, packet->bytes);
 	world_trace(world, index == 0 ? "0 >" : "1 >", packet->data, packet->bytes);
 	referee_sent(world, index, packet->data, packet->bytes);
 	link_send(world, (uint8_t)index, packet->data, packet->bytes);
 }
 
+/* What a port does that cuts long frames. */
+static void node_sent_long(struct world *world, unsigned index, const struct packet *packet)
+{
+	uint8_t frame[FRAME_ROOM];
+	const uint32_t segment = packet->gso_bytes, payload = packet->bytes - packet->header_bytes;
+
+	if (!world->nodes[index].config.tx_segmentation || !world->nodes[index].config.tx_checksum ||
+	    packet->header_bytes + segment > FRAME_ROOM)
+		world_fail(world, "node %u sent a long frame of %u bytes", index, packet->bytes);
+	cut_check(packet);
+	for (uint32_t at = 0; at < payload; at += segment) {
+		struct packet single = {.data = frame, .checksum = PACKET_CSUM_NONE};
+
+		single.bytes = cut_segment(packet, at, frame);
+		node_sent(world, index, &single);
+	}
+}
+
 static void node_tx(struct world *world, unsigned index)
 {
-	static uint8_t frames[STACK_BURST][FRAME_ROOM];
+	static uint8_t frames[STACK_BURST][LONG_ROOM];
 	struct node *node = &world->nodes[index];
 	struct packet packets[STACK_BURST];
 	uint64_t deadline_us;
 	uint32_t room = world->now_us >= node->tx_busy_until_us ? node->tx_room : 0, count;
 
 	for (uint32_t i = 0; i < room; i++)
-		packets[i] = (struct packet){.data = frames[i], .room = FRAME_ROOM};
+		packets[i] = (struct packet){.data = frames[i], .room = node->frame_room};
 	count = stack_tx(node->stack, node_now(world, index), packets, room);
 	if (count > room)
 		world_fail(world, "stack_tx filled more frames than it was given");
 	for (uint32_t i = 0; i < count; i++)
-		node_sent(world, index, &packets[i]);
+		(packets[i].gso_bytes ? node_sent_long : node_sent)(world, index, &packets[i]);
 	if (count == room && room > 0)
 		node->tx_busy_until_us = world->now_us + node->tx_gap_us;
 	deadline_us = stack_deadline(node->stack);
