@@ -3,7 +3,8 @@
  * sentence. Owns: nothing.
  *
  * A TAP device that nobody holds is opened from its own end: frames of 64 KB, no checksums. One that a
- * program holds (a virtual machine) has only the kernel's end left, where AF_XDP serves as on any other. */
+ * program holds (a virtual machine) has only the kernel's end left, which is served as any other interface:
+ * by AF_XDP, and where the kernel or the user's rights do not allow that, by packet sockets. */
 #include <errno.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -15,7 +16,48 @@ const char *const port_kind_names[PORT_KIND_COUNT] = {
 	[PORT_KIND_AUTO] = "auto",
 	[PORT_KIND_AFXDP] = "afxdp",
 	[PORT_KIND_TAP] = "tap",
+	[PORT_KIND_PACKET] = "packet",
 };
+
+static int open_afxdp(const struct port_choice *choice, struct port **ports, uint32_t max_ports,
+		      char error[PORT_ERROR_BYTES])
+{
+	const struct afxdp_config config = {
+		.interface = choice->interface,
+		.address = choice->address,
+		.mode = choice->mode,
+		.queues = choice->queues,
+		.frames = choice->frames,
+	};
+
+	return afxdp_open(&config, ports, max_ports, error);
+}
+
+static int open_tap(const struct port_choice *choice, struct port **ports, uint32_t max_ports,
+		    char error[PORT_ERROR_BYTES])
+{
+	const struct tap_config config = {
+		.interface = choice->interface,
+		.address = choice->address,
+		.kernel_address = choice->kernel_address,
+		.prefix_bits = choice->prefix_bits,
+		.queues = choice->queues,
+	};
+
+	return tap_open(&config, ports, max_ports, error);
+}
+
+static int open_packet(const struct port_choice *choice, struct port **ports, uint32_t max_ports,
+		       char error[PORT_ERROR_BYTES])
+{
+	const struct packet_socket_config config = {
+		.interface = choice->interface,
+		.address = choice->address,
+		.queues = choice->queues,
+	};
+
+	return packet_socket_open(&config, ports, max_ports, error);
+}
 
 /* Who names a device that does not exist has mistyped it, as a rule, unless it is called tap. */
 static bool is_tap_to_make(const char *interface)
@@ -23,17 +65,41 @@ static bool is_tap_to_make(const char *interface)
 	return strncmp(interface, "tap", 3) == 0 && if_nametoindex(interface) == 0;
 }
 
-static int open_tap_or_afxdp(const struct port_choice *choice, struct port **ports, uint32_t max_ports,
+/* What another port does not change: the interface is not there, not up, or not to be had as asked. */
+static bool is_final(int result)
+{
+	return result == -ENODEV || result == -ENETDOWN || result == -EBUSY || result == -ENOSPC;
+}
+
+/* The reason is AF_XDP's own sentence; when both fail it is also the better one to be told. */
+static int open_afxdp_or_packet(const struct port_choice *choice, struct port **ports, uint32_t max_ports,
+				char reason[PORT_REASON_BYTES], char error[PORT_ERROR_BYTES])
+{
+	char second[PORT_ERROR_BYTES];
+	int result = open_afxdp(choice, ports, max_ports, error), packet;
+
+	snprintf(reason, PORT_REASON_BYTES, "the kernel has AF_XDP, which is fastest");
+	if (result >= 0 || is_final(result))
+		return result;
+	packet = open_packet(choice, ports, max_ports, second);
+	if (packet < 0)
+		return result;
+	snprintf(reason, PORT_REASON_BYTES, "AF_XDP, which is faster, does not work: %s", error);
+	return packet;
+}
+
+static int open_tap_or_other(const struct port_choice *choice, struct port **ports, uint32_t max_ports,
 			     char reason[PORT_REASON_BYTES], char error[PORT_ERROR_BYTES])
 {
-	const char *name = choice->tap.interface;
+	const char *name = choice->interface;
 	bool make = is_tap_to_make(name);
-	int result = tap_open(&choice->tap, ports, max_ports, error);
+	int result = open_tap(choice, ports, max_ports, error);
 
 	if (result == -EBUSY) {
+		result = open_afxdp_or_packet(choice, ports, max_ports, reason, error);
 		snprintf(reason, PORT_REASON_BYTES,
 			 "%s is a TAP device that another program holds: its kernel's end is served", name);
-		return afxdp_open(&choice->afxdp, ports, max_ports, error);
+		return result;
 	}
 	snprintf(reason, PORT_REASON_BYTES, "%s %s", name,
 		 make ? "did not exist: it is made as a TAP device" : "is a TAP device");
@@ -43,12 +109,11 @@ static int open_tap_or_afxdp(const struct port_choice *choice, struct port **por
 static int open_best(const struct port_choice *choice, struct port **ports, uint32_t max_ports,
 		     char reason[PORT_REASON_BYTES], char error[PORT_ERROR_BYTES])
 {
-	const char *name = choice->tap.interface;
+	const char *name = choice->interface;
 
 	if (name && (tap_is_device(name) || is_tap_to_make(name)))
-		return open_tap_or_afxdp(choice, ports, max_ports, reason, error);
-	snprintf(reason, PORT_REASON_BYTES, "the kernel has AF_XDP, which is fastest");
-	return afxdp_open(&choice->afxdp, ports, max_ports, error);
+		return open_tap_or_other(choice, ports, max_ports, reason, error);
+	return open_afxdp_or_packet(choice, ports, max_ports, reason, error);
 }
 
 int port_choose_open(const struct port_choice *choice, struct port **ports, uint32_t max_ports,
@@ -57,9 +122,11 @@ int port_choose_open(const struct port_choice *choice, struct port **ports, uint
 	reason[0] = '\0';
 	switch (choice->kind) {
 	case PORT_KIND_AFXDP:
-		return afxdp_open(&choice->afxdp, ports, max_ports, error);
+		return open_afxdp(choice, ports, max_ports, error);
 	case PORT_KIND_TAP:
-		return tap_open(&choice->tap, ports, max_ports, error);
+		return open_tap(choice, ports, max_ports, error);
+	case PORT_KIND_PACKET:
+		return open_packet(choice, ports, max_ports, error);
 	default:
 		return open_best(choice, ports, max_ports, reason, error);
 	}

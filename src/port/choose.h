@@ -3,24 +3,31 @@
 #define C10M_PORT_CHOOSE_H
 
 #include "port/afxdp.h"
+#include "port/packet_socket.h"
 #include "port/tap.h"
 
 enum port_kind {
-	PORT_KIND_AUTO, /* a TAP device: tap; else afxdp */
+	PORT_KIND_AUTO, /* a TAP device: tap; else afxdp where it works; else packet */
 	PORT_KIND_AFXDP,
 	PORT_KIND_TAP,
+	PORT_KIND_PACKET,
 	PORT_KIND_COUNT,
 };
 
 /* "auto", "afxdp", ... as the user says it. */
 extern const char *const port_kind_names[PORT_KIND_COUNT];
 
-#define PORT_REASON_BYTES 160
+#define PORT_REASON_BYTES 320
 
 struct port_choice {
 	enum port_kind kind;
-	struct afxdp_config afxdp;
-	struct tap_config tap;
+	const char *interface;
+	uint32_t address;        /* ours, host byte order */
+	uint8_t prefix_bits;     /* of its network */
+	uint16_t queues;         /* to open; 0: what the port thinks best */
+	enum afxdp_mode mode;    /* afxdp alone */
+	uint32_t frames;         /* afxdp alone; 0: a default */
+	uint32_t kernel_address; /* tap alone; 0: the first other host of the network */
 };
 
 /* Opens one port a queue into ports[0..max_ports), and says in `reason` why this kind ("" when the user named

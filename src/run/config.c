@@ -64,7 +64,7 @@ static bool set_via(void *target, const char *text, char error[OPTIONS_ERROR_BYT
 	int kind = word_of(text, port_kind_names, PORT_KIND_COUNT);
 
 	if (kind < 0)
-		return refuse(error, "--via", "auto, afxdp or tap", text);
+		return refuse(error, "--via", "auto, afxdp, tap or packet", text);
 	config->via = (enum port_kind)kind;
 	return true;
 }
@@ -117,7 +117,9 @@ const struct option_spec run_options[] = {
 	 CUSTOM(set_address)},
 	{"gateway", "G", "next hop to other networks; default: none, only the own network is reached",
 	 CUSTOM(set_gateway)},
-	{"via", "PORT", "how frames move: auto (the best that works, and it is said why), afxdp, tap",
+	{"via", "PORT",
+	 "how frames move: auto (the best that works, and it is said why), afxdp, tap,\n"
+	 "packet (packet sockets: slow, but they work on any interface)",
 	 CUSTOM(set_via)},
 	{"tap-address", "A",
 	 "of the kernel's end of a TAP device that is made; default: the first other\n"

@@ -140,14 +140,12 @@ static bool open_port(struct run *run)
 	struct worker_config *worker = &run->worker_config;
 	const struct port_choice choice = {
 		.kind = config->via,
-		.afxdp = {.interface = config->interface,
-			  .address = config->address,
-			  .mode = config->mode,
-			  .frames = config->frames},
-		.tap = {.interface = config->interface,
-			.address = config->address,
-			.kernel_address = config->tap_address,
-			.prefix_bits = config->prefix_bits},
+		.interface = config->interface,
+		.address = config->address,
+		.prefix_bits = config->prefix_bits,
+		.mode = config->mode,
+		.frames = config->frames,
+		.kernel_address = config->tap_address,
 	};
 	int count = port_choose_open(&choice, worker->ports, WORKER_QUEUES, run->port_reason, run->error);
 

@@ -58,6 +58,19 @@ def tap_that_exists(content):
         yield TapTransfer(host, content)
 
 
+@pytest.fixture(name="nobody")
+def ordinary_user():
+    """A folder that everybody may read, and words in front of a command that make its user nobody, for
+    whom /dev/net/tun is open to all, as udev makes it."""
+    folder = tempfile.mkdtemp(prefix="c10m-e2e-")
+    os.chmod(folder, 0o755)
+    device = os.path.join(folder, "tun")
+    command(["mknod", "-m", "666", device, "c", "10", "200"])
+    yield folder, ["unshare", "-m", "sh", "-c", f"mount --bind {device} /dev/net/tun && exec setpriv --reuid 65534 "
+                   '--regid 65534 --clear-groups "$@"', "sh"]
+    shutil.rmtree(folder)
+
+
 def serve(host, *words, interface="tap0"):
     return host.start("server", [host.built("c10m"), "serve", "echo", "--interface", interface, "--address",
                                  f"{ADDRESS}/24", "--connections", "1000", "--no-probe", *words])
@@ -185,11 +198,30 @@ def test_a_device_that_another_program_holds_is_served_from_the_kernels_end(tap)
     host.stop(holder)
 
 
+def test_packet_sockets_where_afxdp_is_not_allowed(hosts, nobody):
+    """Who may open packet sockets and nothing else is served by them, and told why."""
+    folder, _ = nobody
+    shutil.copy(Hosts.built("c10m"), folder)
+    rights = ["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups", "--inh-caps", "+net_raw",
+              "--ambient-caps", "+net_raw"]
+    started = hosts.start("server", [*rights, os.path.join(folder, "c10m"), "serve", "echo", "--interface", "eth0",
+                                     "--address", f"{ADDRESS}/24", "--connections", "1000", "--no-probe"], cwd=folder)
+    assert echoes(hosts)
+    err = said(hosts, started)
+    assert "port: packet socket on eth0" in err and "because AF_XDP, which is faster, does not work" in err
+
+
+@both_roles
+def test_streams_over_packet_sockets(hosts, content, listens):
+    exchange(Transfer(hosts, content, "--via", "packet"), listens, 16 * MB, 16 * MB)
+
+
 @pytest.mark.parametrize("words, sentence", [
     (["--interface", "eth0", "--via", "tap"], "no TAP device"),
     (["--interface", "tap-with-too-long-a-name"], "name one"),
     (["--interface", "eth9"], "does not exist"),
-    (["--interface", "eth0", "--via", "pigeon"], "auto, afxdp"),
+    (["--interface", "eth0", "--via", "pigeon"], "auto, afxdp, tap or packet"),
+    (["--interface", "eth9", "--via", "packet"], "does not exist"),
     (["--interface", "tap0", "--tap-address", "10.78.0.1"], "in the network"),
     (["--interface", "tap0", "--tap-address", "10.77.0.10"], "the kernel's own"),
 ])
@@ -234,19 +266,6 @@ def busy_ticks(pid):
 
 
 # --- without root ---------------------------------------------------------------------------------
-
-
-@pytest.fixture(name="nobody")
-def ordinary_user():
-    """A folder that everybody may read, and words in front of a command that make its user nobody, for
-    whom /dev/net/tun is open to all, as udev makes it."""
-    folder = tempfile.mkdtemp(prefix="c10m-e2e-")
-    os.chmod(folder, 0o755)
-    device = os.path.join(folder, "tun")
-    command(["mknod", "-m", "666", device, "c", "10", "200"])
-    yield folder, ["unshare", "-m", "sh", "-c", f"mount --bind {device} /dev/net/tun && exec setpriv --reuid 65534 "
-                   '--regid 65534 --clear-groups "$@"', "sh"]
-    shutil.rmtree(folder)
 
 
 def test_the_demo_of_an_ordinary_user(nobody):
