@@ -443,7 +443,7 @@ static void ten_million_in_their_bytes(void **state)
 	struct wheel_entry due[DUE_MAX];
 
 	(void)state;
-	assert_true(wheel_bytes(MANY) <= MANY / 10 * 83ull);
+	assert_true(wheel_bytes(10000000) <= 83000000); /* the chunks begun in each slot count little */
 	for (uint32_t i = 0; i < MANY; i++) {
 		ticks[i] = now_tick + 1 + random_below(&random, reach);
 		if (!wheel_file(wheel, i, ticks[i]))
