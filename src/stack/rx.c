@@ -241,6 +241,9 @@ static void burst(struct stack *stack, const struct packet *packets, uint32_t co
 void stack_rx(struct stack *stack, uint64_t now_us, struct packet *packets, uint32_t count)
 {
 	stack_set_time(stack, now_us);
+	/* While no timer ran nobody had to call: the wheel must know the time before one is filed. */
+	if (wheel_live(stack->core.wheel) == 0)
+		wheel_expire(stack->core.wheel, stack->core.now_tick, NULL, 0);
 	for (uint32_t done = 0; done < count; done += STACK_BURST)
 		burst(stack, packets + done, MIN_OF(count - done, (uint32_t)STACK_BURST));
 }

@@ -310,6 +310,26 @@ static void nothing_to_do_has_no_deadline(void **state)
 	test_finish(t);
 }
 
+/* Nobody had a timer for longer than ticks can tell, and nobody called. Those of today are filed for today.
+ */
+static void first_timer_after_a_month_of_silence(void **state)
+{
+	struct test *t = begin_open();
+	uint8_t frame[FRAME_ROOM];
+	uint32_t bytes;
+
+	(void)state;
+	pass_ms(t, 1000);
+	assert_true(stack_deadline(t->stack) == UINT64_MAX);
+	bytes = build(t, frame, "P. seq 1 ack 1 len 10");
+	t->now_us += 30ULL * 24 * 3600 * SECOND;
+	inject_raw(t, frame, bytes);
+	assert_in_range(stack_deadline(t->stack) - t->now_us, 39 * MS, 42 * MS);
+	expect_event(t, "data 10");
+	expect_after(t, 40, ". seq 1 ack 11");
+	test_finish(t);
+}
+
 /* All timers of many connections, in one stack, each in time. */
 static void many_timers(void **state)
 {
@@ -355,6 +375,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(keepalive_set_on_one_connection),
 	TEST(probe_of_the_peer_is_answered),
 	TEST(nothing_to_do_has_no_deadline),
+	TEST(first_timer_after_a_month_of_silence),
 	TEST(many_timers),
 };
 
