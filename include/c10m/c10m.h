@@ -186,13 +186,14 @@ C10M_API c10m_conn *c10m_conn_find(c10m_worker *worker, c10m_handle handle);
 C10M_API size_t c10m_send(c10m_conn *conn, const void *data, size_t len);
 /* Bytes that c10m_send would accept now, as far as send_bytes says. */
 C10M_API size_t c10m_send_room(const c10m_conn *conn);
-/* Offers unread data to on_data again, from this callback on. */
+/* Offers unread data to on_data again, once the current callback has returned. */
 C10M_API void c10m_resume(c10m_conn *conn);
 
 /* Half-close: what was accepted is sent, then FIN. Data still arrives. */
 C10M_API void c10m_shutdown(c10m_conn *conn);
-/* Closes: what was accepted is sent, then FIN. Nothing more is delivered but on_close. When
- * unread data is dropped by it, the peer gets a reset (RFC 9293 section 3.6.1). */
+/* Closes: what was accepted is sent, then FIN. Nothing more is delivered but on_close, and on_timer, which
+ * may call c10m_abort where the peer takes too long. When unread data is dropped by it, the peer gets a reset
+ * (RFC 9293 section 3.6.1). */
 C10M_API void c10m_close(c10m_conn *conn);
 /* Resets the connection now and drops all queues. on_close follows when the current callback has returned. */
 C10M_API void c10m_abort(c10m_conn *conn);

@@ -115,17 +115,32 @@ size_t c10m_send_room(const c10m_conn *conn)
 	return sock_may_send(tcb) && limit > tcb->snd_bytes ? limit - tcb->snd_bytes : 0;
 }
 
+/* What follows from a command comes when the callback that gave it has returned: at its end for its own
+ * connection, from the ready list for another. So no callback runs inside another. */
+static bool deferred(struct core *core, struct tcb *tcb)
+{
+	uint32_t index = tcb_index(core, tcb);
+
+	if (core->busy_index == POOL_NONE)
+		return false;
+	if (core->busy_index != index) {
+		tcb->pending |= TCB_RESUME;
+		conn_ready(core, index);
+	}
+	return true;
+}
+
 void c10m_resume(c10m_conn *conn)
 {
 	struct core *core = core_of(conn);
 	uint32_t index = index_of(conn);
 
-	if (core->busy_index != index) {
+	if (core->busy_index == index) {
+		tcb_of(conn)->pending |= TCB_RESUME;
+		conn_ready(core, index);
+	} else if (!deferred(core, tcb_of(conn))) {
 		sock_resume(core, index);
-		return;
 	}
-	tcb_of(conn)->pending |= TCB_RESUME;
-	conn_ready(core, index);
 }
 
 void c10m_shutdown(c10m_conn *conn)
@@ -148,7 +163,8 @@ void c10m_abort(c10m_conn *conn)
 		return;
 	tcb->pending |= TCB_ABORTING;
 	tcb->close_reason = C10M_CLOSE_ABORTED;
-	sock_settle(core, tcb_index(core, tcb));
+	if (!deferred(core, tcb))
+		sock_settle(core, tcb_index(core, tcb));
 }
 
 void c10m_close(c10m_conn *conn)
@@ -169,7 +185,8 @@ void c10m_close(c10m_conn *conn)
 	if (tcb->state == TCP_FIN_WAIT_2)
 		conn_set_timer(core, tcb, TCB_TIMER_KEEP, core->now_tick + core->settings.fin_wait2_ms);
 	conn_ready(core, tcb_index(core, tcb));
-	sock_settle(core, tcb_index(core, tcb));
+	if (!deferred(core, tcb))
+		sock_settle(core, tcb_index(core, tcb));
 }
 
 void c10m_set_timer(c10m_conn *conn, uint32_t ms)
@@ -199,6 +216,8 @@ void c10m_set_keepalive(c10m_conn *conn, uint32_t ms)
 	struct core *core = core_of(conn);
 	struct tcb *tcb = tcb_of(conn);
 
+	if (tcb->pending & (TCB_NO_READER | TCB_ABORTING))
+		return; /* the timer is that of the close */
 	tcb->keepalive_ms = MIN_OF(ms, TICKS_MAX_AHEAD);
 	tcb->options |= TCB_KEEPALIVE;
 	if (tcb->state < TCP_ESTABLISHED)

@@ -1,5 +1,6 @@
 /* sock.c - from what happened to callbacks.
- * Owns: which block's callback runs (core->busy_index): one that ends inside it is freed when it returns. */
+ * Owns: which block's callback runs (core->busy_index): one that ends inside it is freed when it returns.
+ * No callback runs inside another. */
 #include "sock/sock.h"
 
 #include "sock/group.h"
@@ -18,19 +19,16 @@ static c10m_conn *conn_of(struct tcb *tcb)
 
 static void call(struct core *core, uint32_t index, void (*callback)(c10m_conn *conn))
 {
-	uint32_t busy = core->busy_index;
-
 	if (!callback)
 		return;
 	core->busy_index = index;
 	callback(conn_of(tcb_at(core, index)));
-	core->busy_index = busy;
+	core->busy_index = POOL_NONE;
 }
 
 static void closed(struct core *core, uint32_t index, enum c10m_close_reason reason)
 {
 	struct tcb *tcb = tcb_at(core, index);
-	uint32_t busy = core->busy_index;
 
 	core->busy_index = index;
 	tcb->pending |= TCB_ABORTING;
@@ -43,7 +41,10 @@ static void closed(struct core *core, uint32_t index, enum c10m_close_reason rea
 
 static void timer(struct core *core, uint32_t index)
 {
-	call(core, index, service_of(core, tcb_at(core, index))->on_timer);
+	const struct tcb *tcb = tcb_at(core, index);
+
+	if (!(tcb->pending & TCB_ABORTING))
+		call(core, index, service_of(core, tcb)->on_timer);
 	sock_settle(core, index);
 }
 
@@ -53,14 +54,13 @@ static uint32_t offer(struct core *core, uint32_t index, const uint8_t *data, ui
 {
 	struct tcb *tcb = tcb_at(core, index);
 	const struct c10m_service *service = service_of(core, tcb);
-	uint32_t busy = core->busy_index;
 	size_t taken;
 
 	if (!service->on_data)
 		return bytes;
 	core->busy_index = index;
 	taken = service->on_data(conn_of(tcb), data, bytes);
-	core->busy_index = busy;
+	core->busy_index = POOL_NONE;
 	return (uint32_t)MIN_OF(taken, (size_t)bytes);
 }
 
@@ -237,7 +237,7 @@ void sock_input(struct core *core, const struct tcp_result *result)
 	struct tcb *tcb = tcb_at(core, index);
 	const struct c10m_service *service = service_of(core, tcb);
 
-	if (result->events & TCP_EVENT_OPEN)
+	if (result->events & TCP_EVENT_OPEN && reads(tcb)) /* else closed before it was open */
 		call(core, index, service->on_open);
 	if (result->events & TCP_EVENT_CLOSED) {
 		conn_end(core, index, result->reason);

@@ -226,7 +226,7 @@ void conn_waiters(void *context, uint32_t waiting, bool reachable)
 		tcb->pending &= (uint16_t)~TCB_WAITING;
 		if (tcb->state == TCB_FREE)
 			pool_give(&core->blocks, index);
-		else if (reachable)
+		else if (reachable || tcb->pending & TCB_RESUME) /* a command waits as well */
 			conn_ready(core, index);
 		else if (tcb->state == TCP_SYN_SENT || tcb->state == TCP_SYN_RECEIVED)
 			conn_end(core, index, C10M_CLOSE_UNREACHABLE);
