@@ -1,7 +1,9 @@
 /* packet_socket.c - frames through an AF_PACKET socket, a burst a system call.
  * In: frames of the interface, frames to send. Out: lent frames, sent frames.
  * Owns: the memory of the frames it lends; those to send that the kernel has not taken yet.
- * The kernel copies a frame at each call: what is sent is the caller's again at once. */
+ * The kernel copies a frame at each call: what is sent is the caller's again at once. A ring that the kernel
+ * fills (TPACKET_V2) measured 15% slower on veth, for both ends: there the sender's core copies each frame,
+ * and each slot must hold the longest one. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <linux/if_ether.h>
@@ -13,8 +15,6 @@
 #include "port/packet_socket_vnet.h"
 
 #define ETHERNET_BYTES    14
-#define LONG_FRAME_BYTES  9216 /* more than any usual MTU */
-#define LONG_BURST        16   /* of 64 KB: a megabyte */
 #define POLLS_A_STATISTIC 4096
 
 static struct packet_socket *socket_of(struct port *port)
@@ -104,7 +104,6 @@ static uint32_t read_messages(struct packet_socket *ps, uint32_t count, struct p
 		}
 		bytes += packets[taken++].bytes;
 	}
-	ps->lengthy = bytes > (uint64_t)count * LONG_FRAME_BYTES;
 	ps->port.stats.rx_packets += taken;
 	ps->port.stats.rx_bytes += bytes;
 	return taken;
@@ -124,7 +123,7 @@ static uint32_t flush_waiting(struct packet_socket *ps);
 static uint32_t packet_socket_rx(struct port *port, struct packet *packets, uint32_t max)
 {
 	struct packet_socket *ps = socket_of(port);
-	uint32_t wanted = MIN_OF(max, ps->lengthy ? LONG_BURST : PORT_BURST), count;
+	uint32_t wanted = MIN_OF(max, PORT_BURST), count;
 	int got;
 
 	CHECK(ps->lent == 0);

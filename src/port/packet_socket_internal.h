@@ -29,9 +29,8 @@ struct packet_socket {
 	int fd;
 	int index; /* of the interface */
 	char name[16];
-	bool raw;     /* frames as they are: for a bridge */
-	bool down;    /* the kernel has said so, and nothing came since */
-	bool lengthy; /* the last burst had long frames: fewer of them fit the cache */
+	bool raw;  /* frames as they are: for a bridge */
+	bool down; /* the kernel has said so, and nothing came since */
 	uint32_t lent, reserved;
 	uint32_t polls;
 	struct packet_socket_stats stats;

@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from hosts import ROOT, Hosts, command, wait_until
+from hosts import ROOT, Bridge, Hosts, command, wait_until
 
 PEER = os.path.join(ROOT, "tests/tools/transfer_peer.py")
 WATCH = os.path.join(ROOT, "tests/tools/watch.py")
@@ -232,11 +232,61 @@ def test_c10m_stops_reading_for_a_while(transfer, listens):
     assert counters["times we closed our window"] > 0
 
 
+# --- a wire that is none of the best ------------------------------------------------------------
+
+
+@pytest.fixture(name="wired")
+def transfer_through_a_wire(bridged, content):
+    return Transfer(bridged, content)
+
+
+def exchange_over(wired, spec, listens, c10m_bytes, kernel_bytes):
+    """exchange() through c10m bridge: c10m's counters, and what happened to frames from and to c10m."""
+    with Bridge(wired.hosts, "--fault", spec) as bridge:
+        _, counters = exchange(wired, listens, c10m_bytes, kernel_bytes)
+    return counters, bridge.report["b_to_a"], bridge.report["a_to_b"]
+
+
+@both_roles
+@pytest.mark.parametrize("ways", ["c10m_sends", "kernel_sends"])
+def test_4_megabytes_with_loss(wired, listens, ways):
+    """3% of the packets in each direction."""
+    c10m_bytes, kernel_bytes = 4 * MB * (ways == "c10m_sends"), 4 * MB * (ways == "kernel_sends")
+    counters, ours, theirs = exchange_over(wired, "loss=3%", listens, c10m_bytes, kernel_bytes)
+    assert ours["lost"] + theirs["lost"] > 60
+    if c10m_bytes:
+        assert counters["segments sent again"] > 30 and counters["fast retransmissions"] > 10
+    else:
+        assert counters["segments received out of order"] > 30 and counters["holes filled"] > 30
+
+
+@both_roles
+@pytest.mark.parametrize("spec", ["delay=5ms,loss=1%,seed=2", "rate=100mbit,queue=50,delay=2ms", "delay=3ms,jitter=2ms",
+                                  "loss=1%,duplicate=2%,reorder=2%,corrupt=1%,delay=1ms,seed=6"])
+def test_every_byte_over_a_bad_wire(wired, listens, spec):
+    counters, ours, theirs = exchange_over(wired, spec, listens, 2 * MB, 2 * MB)
+    for way in ours, theirs:
+        assert way["delayed"] > 1000 and way["missed"] == way["refused"] == 0
+        assert (way["corrupted"] > 0) == ("corrupt" in spec)
+        assert (way["lost"] > 0) == ("loss" in spec)
+    assert ("TCP checksum is wrong" in counters) == ("corrupt" in spec)
+
+
+@both_roles
+def test_c10m_fills_a_slow_link(wired, listens):
+    """Of 1538 bytes on the wire 1448 are payload."""
+    with Bridge(wired.hosts, "--fault", "rate=100mbit,delay=1ms"):
+        results, _ = exchange(wired, listens, 16 * MB, 0)
+    rate = 16 * MB * 8 / results[0]["ms"] / 1000
+    print(f"{rate:.1f} Mbit/s of payload")
+    assert 80 < rate < 96
+
+
 # --- a router between the two ---------------------------------------------------------------
 
 
 class Routed(Hosts):
-    """Three hosts; the router's kernel forwards, and does to packets on their way what a test wants.
+    """Three hosts; the router's kernel forwards, as far as its path MTU allows.
 
           client                    router                     server
           eth0 10.78.0.1/24  ====  eth1 10.78.0.254
@@ -262,11 +312,6 @@ class Routed(Hosts):
     def address(self, host):
         return "10.78.0.1" if host == "client" else super().address(host)
 
-    def lose_on_the_way(self, percent):
-        """The router drops so many percent of the packets, in each direction."""
-        self.run("router", ["nft", f"add table ip c10m; add chain ip c10m forward {{ type filter hook forward "
-                            f"priority 0; }}; add rule ip c10m forward numgen random mod 100 < {percent} drop"])
-
     def path_mtu(self, mtu):
         """From now on the way from the router to the client takes no larger packet; who sends one is told."""
         self.run("router", ["ip", "route", "replace", "10.78.0.0/24", "dev", "eth1", "mtu", "lock", mtu])
@@ -276,19 +321,6 @@ class Routed(Hosts):
 def transfer_through_a_router(content):
     with Routed() as hosts:
         yield Transfer(hosts, content, "--gateway", "10.77.0.1")
-
-
-@both_roles
-@pytest.mark.parametrize("ways", ["c10m_sends", "kernel_sends"])
-def test_4_megabytes_with_loss(routed, listens, ways):
-    """3% of the packets in each direction, by nftables."""
-    routed.hosts.lose_on_the_way(3)
-    c10m_bytes, kernel_bytes = 4 * MB * (ways == "c10m_sends"), 4 * MB * (ways == "kernel_sends")
-    results, counters = exchange(routed, listens, c10m_bytes, kernel_bytes)
-    if c10m_bytes:
-        assert counters["segments sent again"] > 30 and counters["fast retransmissions"] > 10
-    else:
-        assert counters["segments received out of order"] > 30 and counters["holes filled"] > 30
 
 
 @both_roles
