@@ -12,12 +12,13 @@
 #include "base/random.h"
 #include "port/fault.h"
 #include "port/fault_cut.h"
+#include "wire/bytes.h"
 
 #define ETHERNET_BYTES     14
 #define BEHIND_MAX         4     /* a reordered frame comes 1 to 4 frames late */
 #define HELD_MAX           64    /* frames held back at a time; the next one passes in order */
 #define HOLD_US            10000 /* and at the latest so much later, when nothing follows it */
-#define CORRUPT_BITS       8     /* 1 to 8 bits of a corrupted frame are flipped */
+#define CORRUPT_BITS       8     /* 1 to 8 bits of a corrupted frame are flipped, in one word */
 #define QUEUE_DEFAULT      65536
 #define QUEUE_LINK_DEFAULT 1000
 #define QUEUE_MAX          (1u << 20)
@@ -255,21 +256,25 @@ static struct fate draw_fate(struct fault_port *fault)
 	};
 }
 
-/* Anywhere behind the Ethernet header, which a switch would have verified with the frame's own sum. */
+/* Anywhere behind the Ethernet header, which a switch would have verified with the frame's own sum: some bits
+ * of one 16-bit word. That much the Internet checksum always finds (RFC 1071); bits of several words may
+ * cancel each other, and who tests with damage wants to blame the receiver for what gets through. */
 static void fault_corrupt(struct fault_port *fault, struct packet *packet, uint64_t number)
 {
 	/* A generator of its own: how much is flipped must not move the draws of later frames. */
 	struct random bits = random_seeded(fault->config.seed ^ (number * 0x9e3779b97f4a7c15ULL));
-	uint32_t count = 1 + random_below(&bits, CORRUPT_BITS);
+	uint32_t count = 1 + random_below(&bits, CORRUPT_BITS), mask = 0, at;
 
 	if (packet->bytes <= ETHERNET_BYTES)
 		return;
 	fault_complete_sum(packet); /* else the receiver would make one that fits the damage */
-	while (count-- > 0) {
-		uint32_t at = random_below(&bits, (packet->bytes - ETHERNET_BYTES) * 8);
-
-		packet->data[ETHERNET_BYTES + at / 8] ^= (uint8_t)(1u << (at % 8));
-	}
+	at = ETHERNET_BYTES + 2 * random_below(&bits, (packet->bytes - ETHERNET_BYTES + 1) / 2);
+	while (count-- > 0)
+		mask |= 1u << random_below(&bits, 16);
+	if (at + 1 == packet->bytes)
+		packet->data[at] ^= (uint8_t)(mask >> 8 ? mask >> 8 : mask);
+	else
+		put16(packet->data + at, (uint16_t)(get16(packet->data + at) ^ mask));
 	packet->checksum = PACKET_CSUM_NONE; /* whoever verified it did so before */
 	fault->stats.corrupted++;
 }
