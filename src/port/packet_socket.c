@@ -70,7 +70,6 @@ static void restore_tag(struct msghdr *header, struct packet *packet)
 		 aux.tp_vlan_tci);
 }
 
-/* Who serves takes the kernel's word for a sum that was never made: the frame was never on a wire. */
 static bool read_message(struct packet_socket *ps, uint32_t slot, struct packet *packet)
 {
 	struct mmsghdr *header = &ps->headers[slot];
@@ -87,8 +86,8 @@ static bool read_message(struct packet_socket *ps, uint32_t slot, struct packet 
 		return false;
 	if (ps->raw)
 		restore_tag(&header->msg_hdr, packet);
-	else if (packet->checksum == PACKET_CSUM_PARTIAL)
-		packet->checksum = PACKET_CSUM_VERIFIED;
+	else
+		vnet_accept_sum(packet);
 	return true;
 }
 

@@ -13,6 +13,10 @@
 #define TYPE_VLAN      0x8100
 #define TYPE_QINQ      0x88a8
 #define TAGS_MAX       2
+#define IPV4_BYTES_MIN 20
+#define IPV4_FRAGMENT  0x3fff /* more-fragments and the offset, RFC 791 section 3.1 */
+#define PROTOCOL_TCP   6
+#define PROTOCOL_UDP   17
 #define TCP_OFFSET     12
 #define TCP_FLAGS      13
 #define TCP_BYTES_MIN  20
@@ -63,6 +67,24 @@ bool vnet_read(const struct virtio_net_hdr *vnet, struct packet *packet)
 		packet->checksum = PACKET_CSUM_VERIFIED;
 	}
 	return read_length(vnet, packet);
+}
+
+void vnet_accept_sum(struct packet *packet)
+{
+	const uint8_t *ip = packet->data + ETHERNET_BYTES;
+	uint16_t offset;
+
+	if (packet->checksum != PACKET_CSUM_PARTIAL)
+		return;
+	packet->checksum = PACKET_CSUM_NONE;
+	if (packet->bytes < ETHERNET_BYTES + IPV4_BYTES_MIN ||
+	    get16(packet->data + LINK_ADDRESSES) != TYPE_IPV4 || ip[0] >> 4 != 4 ||
+	    (get16(ip + 6) & IPV4_FRAGMENT) != 0)
+		return;
+	offset = ip[9] == PROTOCOL_TCP ? TCP_SUM : UDP_SUM;
+	if ((ip[9] == PROTOCOL_TCP || ip[9] == PROTOCOL_UDP) && packet->csum_offset == offset &&
+	    packet->csum_start == ETHERNET_BYTES + (ip[0] & 15) * 4)
+		packet->checksum = PACKET_CSUM_VERIFIED;
 }
 
 /* The first type that is no VLAN's. */
