@@ -48,6 +48,9 @@ static bool set_pages(void *target, const char *text, char error[OPTIONS_ERROR_B
 static const struct option_spec specs[] = {
 	{"connections", "N", "connections to open (1000); 10k and 10M are understood",
 	 NUMBER(stack.connections, 1, PEERS_MAX)},
+	{"workers", "N",
+	 "threads that each have a stack and a share of the connections (1); all measure at once",
+	 NUMBER(stack.workers, 1, BENCH_WORKERS_MAX)},
 	{"burst", "B", "frames handed to the stack at a time (32)", NUMBER(stack.burst, 1, BENCH_BURST_MAX)},
 	{"seconds", "S", "how long to measure, after a second of warming up (5)",
 	 NUMBER(stack.seconds, 1, 3600)},
@@ -119,8 +122,8 @@ static int print_json(const struct bench_config *config, const struct bench_resu
 	cJSON_AddNumberToObject(json, "bytes_per_connection", result->bytes_per_connection);
 	cJSON_AddNumberToObject(json, "page_size", (double)result->page_bytes);
 	cJSON_AddNumberToObject(json, "burst", result->burst);
-	cJSON_AddNumberToObject(json, "requests_per_second",
-				(double)result->requests / ((double)result->timed_ns / 1e9));
+	cJSON_AddNumberToObject(json, "requests_per_second", result->requests_per_second);
+	cJSON_AddNumberToObject(json, "workers", result->workers);
 	add_slices(json, &result->slices);
 	cJSON_AddStringToObject(json, "acks", config->piggyback ? "piggyback" : "delayed");
 	cJSON_AddNumberToObject(json, "pure_acks", (double)result->acks);
@@ -157,6 +160,9 @@ static void print_report(const struct bench_result *result)
 	fprintf(stderr,
 		"ns per request        %12.1f  slices of 100 ms: median %.1f, 5%% to 95%% %.1f to %.1f\n",
 		per_request(result, (double)result->timed_ns), slices->median, slices->low, slices->high);
+	if (result->workers > 1)
+		fprintf(stderr, "requests per second   %12.0f  of %" PRIu32 " workers together\n",
+			result->requests_per_second, result->workers);
 	fprintf(stderr, "frames per request    %12.2f  in, %.2f out; %.2f pure ACKs among those in\n",
 		per_request(result, (double)result->frames_in),
 		per_request(result, (double)result->frames_out), per_request(result, (double)result->acks));
@@ -174,7 +180,7 @@ static void print_report(const struct bench_result *result)
 static int bench_stack(int argc, char **argv)
 {
 	struct bench_options options = {
-		.stack = {.connections = 1000, .burst = 32, .seconds = 5, .cpu = UINT32_MAX}};
+		.stack = {.connections = 1000, .workers = 1, .burst = 32, .seconds = 5, .cpu = UINT32_MAX}};
 	const struct option_group group = {"options", specs, ARRAY_COUNT(specs), &options};
 	const struct option_page page = {
 		"c10m bench stack [--connections N] [--burst B] [--seconds S] [--json]",
@@ -195,6 +201,10 @@ static int bench_stack(int argc, char **argv)
 		return verb_version(1, argv);
 	case OPTIONS_WRONG:
 		fprintf(stderr, "c10m: %s\n", error);
+		return EXIT_USAGE;
+	}
+	if (options.stack.workers > options.stack.connections) {
+		fprintf(stderr, "c10m: --workers wants a connection for each: raise --connections\n");
 		return EXIT_USAGE;
 	}
 	if (bench_stack_run(&options.stack, &result, error) < 0) {

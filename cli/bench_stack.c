@@ -1,4 +1,4 @@
-/* bench_stack.c - one stack, very many peers, no interface.
+/* bench_stack.c - one stack a worker, very many peers, no interface.
  *
  * A group of request frames is made outside the timed part; timed is what a worker does with them,
  * burst by burst: read the clock, stack_rx, stack_tx until it has no more. After that every reply is
@@ -13,6 +13,7 @@
 #include "base/check.h"
 #include "bench_peers.h"
 #include "bench_stack.h"
+#include "run/crew.h"
 #include "sys/clock.h"
 #include "sys/entropy.h"
 #include "sys/pin.h"
@@ -32,6 +33,10 @@
 
 struct bench {
 	const struct bench_config *config;
+	uint32_t number, connections; /* ours */
+	int cpu, code;
+	struct bench_result result;
+	char error[BENCH_ERROR_BYTES];
 	struct sys_memory arena_memory, peers_memory, frame_memory;
 	struct stack *stack;
 	struct peers peers;
@@ -156,7 +161,8 @@ static int map(struct sys_memory *memory, const char *name, size_t bytes, enum s
 static void stack_configure(const struct bench *bench, struct stack_config *stack)
 {
 	*stack = (struct stack_config){
-		.connections = bench->config->connections,
+		.id = (uint8_t)bench->number,
+		.connections = bench->connections,
 		.services = &echo,
 		.service_count = 1,
 		.mac = bench->peers.server_mac,
@@ -198,7 +204,7 @@ static int set_up(struct bench *bench, int cpu, char error[BENCH_ERROR_BYTES])
 	enum sys_page_kind pages = bench->config->pages;
 	int code;
 
-	bench->peers.count = bench->config->connections;
+	bench->peers.count = bench->connections;
 	bench->peers.delayed_acks = !bench->config->piggyback;
 	bench->peers.server = SERVER_ADDRESS;
 	bench->peers.port = SERVER_PORT;
@@ -259,13 +265,13 @@ static void say_progress(const struct bench *bench, uint32_t opened, uint64_t *n
 	if (now_ns < *next_ns)
 		return;
 	fprintf(stderr, "c10m: %" PRIu32 " of %" PRIu32 " connections are open\n", opened,
-		bench->config->connections);
+		bench->connections);
 	*next_ns = now_ns + 2000000000u;
 }
 
 static int open_all(struct bench *bench, char error[BENCH_ERROR_BYTES])
 {
-	uint32_t count = bench->config->connections;
+	uint32_t count = bench->connections;
 	uint64_t next_ns = sys_now_ns() + 2000000000u;
 	struct c10m_stats stats;
 
@@ -297,7 +303,7 @@ static uint32_t next_request(struct bench *bench, uint64_t now_us)
  * while there are requests to make. Returns the number of requests. */
 static uint32_t make_group(struct bench *bench, bool requests)
 {
-	uint32_t wanted = MIN_OF(GROUP_FRAMES / bench->burst * bench->burst, bench->config->connections);
+	uint32_t wanted = MIN_OF(GROUP_FRAMES / bench->burst * bench->burst, bench->connections);
 	uint64_t now_us = bench_now_us(bench);
 	uint32_t acks = 0, bytes = 1;
 
@@ -419,70 +425,145 @@ static void describe(const struct bench *bench, struct bench_result *result)
 	struct stack_usage *usage = &result->usage;
 
 	stack_usage(bench->stack, usage);
-	result->connections = bench->config->connections;
+	result->connections = bench->connections;
 	result->burst = bench->burst;
 	result->bytes_per_connection =
-		(double)(usage->block_bytes + usage->table_bytes + usage->wheel_bytes) /
-		bench->config->connections;
+		(double)(usage->block_bytes + usage->table_bytes + usage->wheel_bytes) / bench->connections;
 	result->page_bytes = bench->arena_memory.page_bytes;
 	snprintf(result->pages, sizeof(result->pages), "%s", sys_page_kind_name(bench->arena_memory.kind));
 }
 
-static int run(struct bench *bench, struct bench_result *result, char error[BENCH_ERROR_BYTES])
-{
-	uint64_t start_ns, asked;
-	int code = set_up(bench, result->cpu, error);
+/* --- workers --------------------------------------------------------------------------------------- */
 
-	if (code < 0)
-		return code;
-	fprintf(stderr, "c10m: memory: %s\n", bench->arena_memory.sentence);
-	start_ns = sys_now_ns();
-	code = open_all(bench, error);
-	result->open_ns = sys_now_ns() - start_ns;
+/* All that comes before the measurement; on the worker's thread, as what follows. */
+static int prepare(void *context, char error[CREW_ERROR_BYTES])
+{
+	struct bench *bench = context;
+	uint64_t start_ns, asked;
+	int code = set_up(bench, bench->cpu, bench->error);
+
+	if (code == 0) {
+		if (bench->number == 0)
+			fprintf(stderr, "c10m: memory: %s\n", bench->arena_memory.sentence);
+		start_ns = sys_now_ns();
+		code = open_all(bench, bench->error);
+		bench->result.open_ns = sys_now_ns() - start_ns;
+	}
 	if (code == 0) {
 		asked = bench->peers.stats.requests + ask_for(bench, WARM_UP_NS);
-		code = drain(bench, asked, error);
+		code = drain(bench, asked, bench->error);
 	}
-	if (code == 0)
-		code = measure(bench, result, error);
-	if (code == 0)
-		describe(bench, result);
+	snprintf(error, CREW_ERROR_BYTES, "%.*s", CREW_ERROR_BYTES - 1, bench->error);
 	return code;
 }
 
-static int choose_cpu(uint32_t wanted, int *cpu, char error[BENCH_ERROR_BYTES])
+static void run(void *context)
+{
+	struct bench *bench = context;
+
+	bench->code = measure(bench, &bench->result, bench->error);
+	describe(bench, &bench->result);
+}
+
+static void add_result(struct bench_result *sum, const struct bench_result *part)
+{
+	sum->connections += part->connections;
+	sum->requests += part->requests;
+	sum->acks += part->acks;
+	sum->retransmits += part->retransmits;
+	sum->timers += part->timers;
+	sum->frames_in += part->frames_in;
+	sum->frames_out += part->frames_out;
+	sum->timed_ns += part->timed_ns;
+	sum->wall_ns = MAX_OF(sum->wall_ns, part->wall_ns);
+	sum->open_ns = MAX_OF(sum->open_ns, part->open_ns);
+	sum->usage.arena_bytes += part->usage.arena_bytes;
+	if (part->timed_ns > 0)
+		sum->requests_per_second += (double)part->requests / ((double)part->timed_ns / 1e9);
+}
+
+/* The first worker's figures, and what the others add to them. */
+static int sum_up(struct bench **benches, uint32_t count, struct bench_result *result,
+		  char error[BENCH_ERROR_BYTES])
+{
+	for (uint32_t i = 0; i < count; i++) {
+		struct bench_result part = benches[i]->result;
+
+		if (benches[i]->code < 0) {
+			memcpy(error, benches[i]->error, BENCH_ERROR_BYTES);
+			return benches[i]->code;
+		}
+		if (i > 0) {
+			add_result(result, &part);
+			continue;
+		}
+		*result = part;
+		if (part.timed_ns > 0)
+			result->requests_per_second = (double)part.requests / ((double)part.timed_ns / 1e9);
+	}
+	result->workers = count;
+	result->cpu = benches[0]->cpu;
+	return 0;
+}
+
+static int choose_cpus(const struct bench_config *config, int cpus[BENCH_WORKERS_MAX],
+		       char error[BENCH_ERROR_BYTES])
 {
 	struct sys_topology topology;
 	int code = 0;
 
-	*cpu = (int)wanted;
-	if (wanted == UINT32_MAX) {
+	cpus[0] = (int)config->cpu;
+	if (config->cpu == UINT32_MAX) {
 		code = sys_topology_read(&topology);
 		if (code == 0)
-			return sys_pick_cpus(&topology, 1, -1, cpu, error);
+			return sys_pick_cpus(&topology, config->workers, -1, cpus, error);
 		snprintf(error, BENCH_ERROR_BYTES,
 			 "the machine's processors cannot be listed (%s): use --cpu", strerror(-code));
+	} else if (config->workers > 1) {
+		snprintf(error, BENCH_ERROR_BYTES, "--cpu names one processor: leave it out, or --workers");
+		code = -EINVAL;
 	}
 	return code;
+}
+
+static struct bench *make_bench(const struct bench_config *config, uint32_t number, int cpu)
+{
+	struct bench *bench = calloc(1, sizeof(*bench));
+	uint32_t extra = number < config->connections % config->workers;
+
+	if (!bench)
+		return NULL;
+	bench->config = config;
+	bench->number = number;
+	bench->cpu = cpu;
+	bench->connections = config->connections / config->workers + extra;
+	bench->burst = MIN_OF(config->burst, bench->connections);
+	return bench;
 }
 
 int bench_stack_run(const struct bench_config *config, struct bench_result *result,
 		    char error[BENCH_ERROR_BYTES])
 {
-	struct bench *bench = calloc(1, sizeof(*bench));
-	int code;
+	struct crew crew = {.count = config->workers, .prepare = prepare, .run = run};
+	struct bench *benches[BENCH_WORKERS_MAX] = {0};
+	int cpus[BENCH_WORKERS_MAX] = {0};
+	int code = choose_cpus(config, cpus, error);
 
 	*result = (struct bench_result){0};
-	if (!bench) {
-		snprintf(error, BENCH_ERROR_BYTES, "too little memory: stop other programs");
-		return -ENOMEM;
+	for (uint32_t i = 0; i < config->workers && code == 0; i++) {
+		crew.members[i] = benches[i] = make_bench(config, i, cpus[i]);
+		if (!benches[i]) {
+			snprintf(error, BENCH_ERROR_BYTES, "too little memory: stop other programs");
+			code = -ENOMEM;
+		}
 	}
-	bench->config = config;
-	bench->burst = MIN_OF(config->burst, config->connections);
-	code = choose_cpu(config->cpu, &result->cpu, error);
 	if (code == 0)
-		code = run(bench, result, error);
-	tear_down(bench);
-	free(bench);
+		code = crew_run(&crew, error);
+	if (code == 0)
+		code = sum_up(benches, config->workers, result, error);
+	for (uint32_t i = 0; i < config->workers && benches[i]; i++) {
+		tear_down(benches[i]);
+		free(benches[i]);
+	}
 	return code;
 }

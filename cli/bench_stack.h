@@ -10,8 +10,9 @@
 #define BENCH_BURST_MAX   64
 
 struct bench_config {
-	uint32_t connections, burst, seconds;
-	uint32_t cpu;   /* UINT32_MAX: chosen */
+	uint32_t connections, burst, seconds; /* connections: of all workers together */
+	uint32_t workers;
+	uint32_t cpu;   /* UINT32_MAX: chosen; for one worker only */
 	bool piggyback; /* replies are acknowledged by later requests alone */
 	enum sys_page_kind pages;
 };
@@ -21,8 +22,11 @@ struct bench_slices {
 	uint32_t count;
 };
 
+#define BENCH_WORKERS_MAX 64
+
 struct bench_result {
-	uint32_t connections, burst;
+	uint32_t connections, burst, workers;
+	double requests_per_second; /* of all workers, each while it was timed */
 	uint64_t requests, acks, retransmits, timers;
 	uint64_t frames_in, frames_out;
 	uint64_t timed_ns, wall_ns;
@@ -32,10 +36,12 @@ struct bench_result {
 	size_t page_bytes;
 	char pages[32];
 	struct bench_slices slices; /* ns per request */
-	int cpu;
+	int cpu;                    /* of the first worker */
 };
 
-/* Pins the calling thread. 0, or a negative errno and a sentence; -EPROTO: the stack answered wrongly. */
+/* One thread a worker, the first is the caller's, and all measure at the same time. Figures are sums, but for
+ * those of a request, which are means. Pins the threads. 0, or a negative errno and a sentence; -EPROTO: the
+ * stack answered wrongly. */
 int bench_stack_run(const struct bench_config *config, struct bench_result *result,
 		    char error[BENCH_ERROR_BYTES]);
 

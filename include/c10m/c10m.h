@@ -6,8 +6,8 @@
  * the same worker, one after the other: they need no locks, and must not block.
  *
  * Threads: functions that take a `c10m_conn *` or a `c10m_worker *` may be called only on
- * the worker that passed it, inside a callback. Only c10m_stop may be called from
- * anywhere, signal handlers included.
+ * the worker that passed it, inside a callback. c10m_post may be called from any thread,
+ * c10m_stop from anywhere, signal handlers included.
  *
  * Units: sizes are bytes, times say their unit in their name. IPv4 addresses and
  * ports are in host byte order (10.0.0.1 is 0x0a000001). */
@@ -128,7 +128,7 @@ struct c10m_service {
 				   * (RFC 9293 section 3.8.3, RFC 5482) */
 	const char *congestion;   /* name of the algorithm; NULL: "newreno" */
 
-	/* Called on each worker when it is ready: the place to call c10m_connect from. */
+	/* Called on each worker, on its own thread, when it is ready: the place to call c10m_connect from. */
 	void (*on_start)(c10m_worker *worker);
 	void *user; /* the application's own; see c10m_conn_user */
 
@@ -206,9 +206,11 @@ C10M_API void c10m_set_keepalive(c10m_conn *conn, uint32_t ms);
 C10M_API void c10m_set_user_timeout(c10m_conn *conn, uint32_t ms);
 
 /* Opens a connection; service is an index into the services of c10m_main. local_port 0 picks one
- * (RFC 6056), local_address 0 the worker's. The handle, or 0 with a negative errno in *error (may be NULL):
- * -ENOMEM no block left, -EADDRNOTAVAIL no port left, -EADDRINUSE, -EINVAL, -ENETUNREACH. on_open or on_close
- * follows. state: copied into the connection's state when not NULL. */
+ * (RFC 6056), local_address 0 the worker's. With several workers the answers come to the one that asks: a
+ * port that is given must be one of its own. The handle, or 0 with a negative errno in *error (may be NULL):
+ * -ENOMEM no block left, -EADDRNOTAVAIL no port left, or the given one is another worker's, -EADDRINUSE,
+ * -EINVAL, -ENETUNREACH. on_open or on_close follows. state: copied into the connection's state when not
+ * NULL. */
 struct c10m_connect_request {
 	uint32_t service;
 	uint32_t remote_address, local_address;
@@ -345,6 +347,22 @@ struct c10m_stats {
 	uint64_t memory_bytes; /* of the worker's arena */
 };
 C10M_API void c10m_worker_stats(const c10m_worker *worker, struct c10m_stats *stats);
+
+/* --- from any thread to a worker -------------------------------------------------------- */
+
+/* Calls function(worker, argument) on a worker, once, soon: there it may do all that a callback may. Any
+ * thread, workers included, but no signal handler. What one thread posts to one worker is called in that
+ * order. Workers are numbered from 0. 0, or -EAGAIN: too many calls wait, try again later, -ESHUTDOWN: that
+ * worker does not run (any longer), -EINVAL. What was posted with success is called even when the
+ * worker stops, while its connections are still there. */
+C10M_API int c10m_post(uint32_t worker, void (*function)(c10m_worker *worker, void *argument),
+		       void *argument);
+/* The number of the worker that a connection belongs to. */
+C10M_API uint32_t c10m_handle_worker(c10m_handle handle);
+C10M_API uint32_t c10m_worker_number(const c10m_worker *worker);
+/* The sums over all workers, a hundredth of a second old at most; returns how many workers run. Any thread.
+ */
+C10M_API uint32_t c10m_total_stats(struct c10m_stats *stats);
 
 /* "0.1.0" */
 C10M_API const char *c10m_version(void);

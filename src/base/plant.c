@@ -3,4 +3,5 @@
 
 #ifdef C10M_PLANT
 enum planted_bug planted_bug;
+enum planted_race planted_race;
 #endif

@@ -20,15 +20,24 @@
 	X(CHECKSUM_SKIPPED, "the TCP checksum is not verified") \
 	X(READY_LOST, "output that did not fit into the port is forgotten")
 
+/* Races between workers: one stack alone cannot show them, the thread sanitizer must. */
+#define PLANTED_RACES(X) X(HANDOVER_EARLY, "a frame is shown to its owner before it was copied")
+
 #define X(name, text) PLANT_##name,
 enum planted_bug { PLANT_NONE, PLANTED_BUGS(X) PLANT_COUNT };
+#undef X
+#define X(name, text) PLANT_RACE_##name,
+enum planted_race { PLANT_RACE_NONE, PLANTED_RACES(X) };
 #undef X
 
 #ifdef C10M_PLANT
 extern enum planted_bug planted_bug;
-#define PLANTED(name) unlikely(planted_bug == PLANT_##name)
+extern enum planted_race planted_race;
+#define PLANTED(name)      unlikely(planted_bug == PLANT_##name)
+#define PLANTED_RACE(name) unlikely(planted_race == PLANT_RACE_##name)
 #else
-#define PLANTED(name) false
+#define PLANTED(name)      false
+#define PLANTED_RACE(name) false
 #endif
 
 #endif

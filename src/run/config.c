@@ -1,5 +1,6 @@
 /* config.c - the options that every server has, and whether they fit each other.
  * In: texts from the command line. Out: struct run_config. Owns: the table of options. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "run/config.h"
@@ -43,6 +44,28 @@ static bool set_gateway(void *target, const char *text, char error[OPTIONS_ERROR
 	if (ipv4_from_text(text, &config->gateway) && ipv4_is_unicast(config->gateway))
 		return true;
 	return refuse(error, "--gateway", "the IPv4 address of a host, such as 10.0.0.254", text);
+}
+
+/* "3" or "2,3" */
+static bool set_cpus(void *target, const char *text, char error[OPTIONS_ERROR_BYTES])
+{
+	struct run_config *config = target;
+	const char *at = text;
+
+	for (config->cpu_count = 0; config->cpu_count < OWNER_WORKERS_MAX;) {
+		char *end;
+		long cpu = *at >= '0' && *at <= '9' ? strtol(at, &end, 10) : -1;
+
+		if (cpu < 0 || cpu > 65535)
+			break;
+		config->cpus[config->cpu_count++] = (int)cpu;
+		if (*end == '\0')
+			return true;
+		if (*end != ',')
+			break;
+		at = end + 1;
+	}
+	return refuse(error, "--cpu", "a processor's number, or one for each worker, such as 2,3", text);
 }
 
 static bool set_mode(void *target, const char *text, char error[OPTIONS_ERROR_BYTES])
@@ -136,8 +159,13 @@ const struct option_spec run_options[] = {
 	 "ended connections remembered at most (RFC 9293 section 3.6.1);\n"
 	 "default: from --connections",
 	 NUMBER(time_wait, 1, 1u << 24)},
-	{"workers", "N", "cores to use (1); more than one is not offered yet", NUMBER(workers, 1, 1024)},
-	{"cpu", "N", "processor to run on; default: the one that is disturbed least", NUMBER(cpu, 0, 65535)},
+	{"workers", "N",
+	 "threads to serve with, each on a processor of its own (1). Each takes its share of\n"
+	 "the connections, and of the interface's queues as far as there are any",
+	 NUMBER(workers, 1, OWNER_WORKERS_MAX)},
+	{"cpu", "N[,N...]",
+	 "processor of the first worker, or of each; default: those that are disturbed least",
+	 CUSTOM(set_cpus)},
 	{"huge", "KIND",
 	 "memory: auto (the best that works), 1g or 2m (huge pages), thp (transparent\n"
 	 "huge pages), plain (4 KB pages)",
@@ -164,6 +192,8 @@ const struct option_spec run_options[] = {
 	 "mistreat received frames, for tests, for instance\n"
 	 "loss=2%,delay=20ms,jitter=5ms,reorder=1%,duplicate=1%,corrupt=0.1%,seed=7",
 	 CUSTOM(set_fault)},
+	{"owner", "N", "worker that all connections belong to, for tests; default: spread by a keyed hash",
+	 NUMBER(owner, 0, OWNER_WORKERS_MAX - 1)},
 	{"no-probe", NULL, "do not ask the network whether the address is in use (saves 0.2 s)",
 	 .kind = OPTION_FLAG, AT(no_probe)},
 	{"stats", "SECONDS", "a line of statistics on standard error that often", NUMBER(stats_s, 1, 86400)},
@@ -177,7 +207,7 @@ void run_config_init(struct run_config *config)
 	*config = (struct run_config){
 		.connections = RUN_CONNECTIONS_DEFAULT,
 		.workers = 1,
-		.cpu = RUN_CPU_ANY,
+		.owner = OWNER_BY_HASH,
 		.pages = SYS_PAGES_BEST,
 		.mode = AFXDP_AUTO,
 		.spin_us = 50,
@@ -219,8 +249,10 @@ static bool check_interface(const struct run_config *config, char error[OPTIONS_
 		wrong = "--tap-address must be in the network of --address";
 	else if (config->gateway && config->gateway == config->address)
 		wrong = "--gateway cannot be the server's own address: give the router's";
-	else if (config->workers != 1)
-		wrong = "--workers can only be 1 so far: leave it out";
+	else if (config->cpu_count > 1 && config->cpu_count != config->workers)
+		wrong = "--cpu takes one processor, or as many as there are workers";
+	else if (config->owner != OWNER_BY_HASH && config->owner >= config->workers)
+		wrong = "--owner takes the number of a worker: they count from 0";
 	else if (config->capture_filter && !config->capture)
 		wrong = "--capture-filter needs --capture FILE";
 	if (wrong)
@@ -266,12 +298,22 @@ bool run_config_check(struct run_config *config, struct c10m_service *services, 
 	return check_interface(config, error) && check_services(config, services, service_count, error);
 }
 
+/* A hash spreads flows evenly, but not exactly so: a sixteenth more covers the difference. */
+static uint32_t share_of(const struct run_config *config, uint32_t all)
+{
+	uint32_t share = (all + config->workers - 1) / config->workers;
+
+	if (config->workers == 1 || all == 0 || config->owner != OWNER_BY_HASH)
+		return all;
+	return MIN_OF(share + share / 16 + 64, all);
+}
+
 void run_config_stack(const struct run_config *config, struct stack_config *stack)
 {
 	*stack = (struct stack_config){
-		.connections = config->connections,
-		.half_open = config->half_open,
-		.time_wait = config->time_wait,
+		.connections = share_of(config, config->connections),
+		.half_open = share_of(config, config->half_open),
+		.time_wait = share_of(config, config->time_wait),
 		.address = config->address,
 		.prefix_bits = config->prefix_bits,
 		.gateway = config->gateway,

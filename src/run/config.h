@@ -10,7 +10,6 @@
 
 #define RUN_CONNECTIONS_DEFAULT 100000
 #define RUN_CONNECTIONS_MAX     67000000
-#define RUN_CPU_ANY             UINT32_MAX
 
 struct run_config {
 	const char *interface;
@@ -21,7 +20,9 @@ struct run_config {
 	uint32_t port; /* 0: the services' own */
 	uint32_t connections, half_open, time_wait;
 	uint32_t workers;
-	uint32_t cpu; /* RUN_CPU_ANY: chosen */
+	int cpus[OWNER_WORKERS_MAX];
+	uint32_t cpu_count; /* as asked: none, the first worker's, or all workers' */
+	uint32_t owner;     /* OWNER_BY_HASH, but in tests: owns all flows */
 	enum sys_page_kind pages;
 	enum port_kind via;
 	uint32_t tap_address; /* 0: chosen */
@@ -44,7 +45,7 @@ void run_config_init(struct run_config *config);
  * services. */
 bool run_config_check(struct run_config *config, struct c10m_service *services, uint32_t service_count,
 		      char error[OPTIONS_ERROR_BYTES]);
-/* What the stack is to be; the interface's part is left to the caller. */
+/* What each worker's stack is to be: its share of all. The interface's part is left to the caller. */
 void run_config_stack(const struct run_config *config, struct stack_config *stack);
 
 #endif

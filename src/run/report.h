@@ -9,16 +9,15 @@
 /* What the line of statistics before this one said. */
 struct report {
 	const char *program;
-	const struct worker *worker;
-	struct c10m_stats last;
-	struct worker_stats last_worker;
+	uint32_t workers;
+	struct statistics last;
 	uint64_t last_us;
 };
 
-void report_init(struct report *report, const char *program, const struct worker *worker);
-/* One line: connections, rates and load since the last line. */
+void report_init(struct report *report, const char *program, uint32_t workers, uint64_t now_us);
+/* One line: connections, rates and load of all workers since the last line. */
 void report_line(struct report *report, FILE *to, uint64_t now_us);
-/* All counters that are not zero, of stack, port and worker. */
-void report_counters(const struct worker *worker, FILE *to);
+/* All counters that are not zero, of stacks, ports and workers. The workers have ended. */
+void report_counters(const struct worker *const *workers, uint32_t count, FILE *to);
 
 #endif

@@ -25,11 +25,12 @@ int run_main(int argc, char **argv, const struct run_program *program, struct c1
 int run_services(const char *name, const struct run_config *config, const struct c10m_service *services,
 		 uint32_t service_count);
 
-/* signals.c: whom SIGINT, SIGTERM and c10m_stop stop. One worker so far. */
+/* signals.c: whom SIGINT, SIGTERM and c10m_stop stop. */
 struct worker;
 /* False when services run already in this process. Forgets stops that were asked for earlier. */
 bool run_signals_begin(void);
-/* From here on signals arrive, and stops asked for since run_signals_begin take effect. */
+/* From here on signals reach this worker, too, and stops asked for since run_signals_begin take effect.
+ * Workers are named in the order of their numbers, from 0. */
 void run_signals_watch(struct worker *worker);
 void run_signals_end(void);
 

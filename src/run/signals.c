@@ -7,7 +7,7 @@
 #include "run/worker.h"
 
 static atomic_bool running, asked;
-static _Atomic(struct worker *) watched;
+static _Atomic(struct worker *) watched[STACKS_MAX]; /* up to the first NULL */
 static struct sigaction old_interrupt, old_terminate;
 
 C10M_API void c10m_stop(void)
@@ -15,8 +15,7 @@ C10M_API void c10m_stop(void)
 	struct worker *worker;
 
 	atomic_store(&asked, true);
-	worker = atomic_load(&watched);
-	if (worker)
+	for (uint32_t i = 0; i < STACKS_MAX && (worker = atomic_load(&watched[i])) != NULL; i++)
 		worker_stop(worker);
 }
 
@@ -42,7 +41,7 @@ bool run_signals_begin(void)
 
 void run_signals_watch(struct worker *worker)
 {
-	atomic_store(&watched, worker);
+	atomic_store(&watched[worker->config.number], worker);
 	if (atomic_load(&asked))
 		worker_stop(worker);
 }
@@ -53,6 +52,7 @@ void run_signals_end(void)
 {
 	sigaction(SIGINT, &old_interrupt, NULL);
 	sigaction(SIGTERM, &old_terminate, NULL);
-	atomic_store(&watched, NULL);
+	for (uint32_t i = 0; i < STACKS_MAX; i++)
+		atomic_store(&watched[i], NULL);
 	atomic_store(&running, false);
 }

@@ -1,15 +1,20 @@
-/* start.c - from a configuration to a running worker, and back to nothing.
+/* start.c - from a configuration to running workers, and back to nothing.
  * In: options and services. Out: the ready lines, what was chosen and why, an exit code.
- * Owns: ports, memory, stack and worker of the run; gives all of it back in reverse order. */
+ * Owns: ports, memory, stacks and workers of the run; gives all of it back in reverse order. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "port/capture.h"
 #include "run/conflict.h"
+#include "run/crew.h"
+#include "run/fleet.h"
+#include "run/mailbox.h"
+#include "run/relay.h"
 #include "run/report.h"
 #include "run/run.h"
 #include "run/worker.h"
@@ -22,17 +27,30 @@
 
 #define ARENA_SLACK_BYTES 65536 /* the arena's header and the alignment of what is carved */
 #define PATIENCE_MS       1000  /* for resets at the end */
+#define PORTS_MAX         64    /* queues of the interface */
+
+struct run;
+
+struct member {
+	struct run *run;
+	int cpu;
+	struct sys_memory memory;
+	struct stack *stack;
+	struct worker_config config;
+	struct worker worker;
+};
 
 struct run {
 	const char *name;
 	struct run_config config;
 	const struct c10m_service *services;
-	uint32_t service_count;
-	struct stack_config stack_config;
-	struct worker_config worker_config;
-	struct sys_memory memory;
-	struct stack *stack;
-	struct worker worker;
+	uint32_t service_count, worker_count;
+	struct port *ports[PORTS_MAX]; /* of the interface; the wrapping ones in their place */
+	uint32_t port_count;
+	struct port *fault, *capture;
+	struct stack_config stack_config; /* each worker's, but for its number */
+	struct fleet fleet;
+	struct member *members;
 	struct report report;
 	cpu_set_t old_cpus;
 	bool pinned;
@@ -102,22 +120,20 @@ static bool choose_address(struct run *run)
 
 static bool wrap_fault(struct run *run)
 {
-	struct worker_config *worker = &run->worker_config;
 	struct port *outer;
 
 	if (!run->config.faulty)
 		return true;
-	outer = fault_wrap(worker->ports[0], &run->config.fault);
+	outer = fault_wrap(run->ports[0], &run->config.fault);
 	if (!outer)
 		return refuse(run, "too little memory for --fault: ask for a shorter delay, or leave it out");
-	worker->ports[0] = worker->fault = outer;
+	run->ports[0] = run->fault = outer;
 	return true;
 }
 
 /* The outermost: it writes down what the stack sees. */
 static bool wrap_capture(struct run *run)
 {
-	struct worker_config *worker = &run->worker_config;
 	const struct capture_config config = {
 		.path = run->config.capture,
 		.filter = run->config.capture_filter,
@@ -127,17 +143,16 @@ static bool wrap_capture(struct run *run)
 
 	if (!run->config.capture)
 		return true;
-	outer = capture_wrap(worker->ports[0], &config, run->error, sizeof(run->error));
+	outer = capture_wrap(run->ports[0], &config, run->error, sizeof(run->error));
 	if (!outer)
 		return false;
-	worker->ports[0] = worker->capture = outer;
+	run->ports[0] = run->capture = outer;
 	return true;
 }
 
 static bool open_port(struct run *run)
 {
 	const struct run_config *config = &run->config;
-	struct worker_config *worker = &run->worker_config;
 	const struct port_choice choice = {
 		.kind = config->via,
 		.interface = config->interface,
@@ -147,47 +162,91 @@ static bool open_port(struct run *run)
 		.frames = config->frames,
 		.kernel_address = config->tap_address,
 	};
-	int count = port_choose_open(&choice, worker->ports, WORKER_QUEUES, run->port_reason, run->error);
+	uint32_t room = MIN_OF(config->workers * WORKER_QUEUES, (uint32_t)PORTS_MAX);
+	int count = port_choose_open(&choice, run->ports, room, run->port_reason, run->error);
 
 	if (count < 0)
 		return false;
-	worker->port_count = (uint32_t)count;
+	run->port_count = (uint32_t)count;
 	if (count > 1 && (config->capture || config->faulty))
 		return refuse(run,
 			      "--capture and --fault need an interface with one queue, %s has %d: try "
 			      "'ethtool -L %s "
 			      "combined 1'",
 			      config->interface, count, config->interface);
-	if (config->mtu > worker->ports[0]->caps.mtu)
+	if (config->mtu > run->ports[0]->caps.mtu)
 		return refuse(
 			run,
 			"--mtu %u is more than %s can carry (%u): leave it out, or raise the interface's MTU",
-			config->mtu, config->interface, worker->ports[0]->caps.mtu);
+			config->mtu, config->interface, run->ports[0]->caps.mtu);
 	return wrap_fault(run) && wrap_capture(run);
+}
+
+/* Worker i serves queue i, and queue i + workers, and so on. A worker without one sends through another. */
+static void share_ports(struct run *run)
+{
+	for (uint32_t i = 0; i < run->port_count; i++) {
+		struct worker_config *worker = &run->members[i % run->worker_count].config;
+
+		worker->ports[worker->port_count++] = run->ports[i];
+	}
+	run->members[0].config.fault = run->fault;
+	run->members[0].config.capture = run->capture;
+}
+
+static uint32_t sender_of(const struct run *run, uint32_t number)
+{
+	return run->port_count ? number % run->port_count : 0;
 }
 
 /* --- processor and memory ---------------------------------------------------------- */
 
-static bool choose_cpu(struct run *run, int *cpu)
+/* The first as asked, the others from what is left. */
+static bool choose_others(struct run *run, struct sys_topology *topology, int cpus[OWNER_WORKERS_MAX])
 {
+	unsigned kept = 0;
+
+	cpus[0] = run->config.cpus[0];
+	if (run->worker_count == 1)
+		return true;
+	for (unsigned i = 0; i < topology->cpu_count; i++)
+		if (topology->cpus[i].id != cpus[0])
+			topology->cpus[kept++] = topology->cpus[i];
+	topology->cpu_count = kept;
+	return sys_pick_cpus(topology, run->worker_count - 1, sys_interface_node(run->config.interface),
+			     cpus + 1, run->error) == 0;
+}
+
+static bool choose_cpus(struct run *run)
+{
+	const struct run_config *config = &run->config;
 	struct sys_topology topology;
+	int cpus[OWNER_WORKERS_MAX] = {0};
 	int code = sys_topology_read(&topology);
+	bool chosen;
 
 	if (code < 0)
 		return refuse(run,
 			      "the machine's processors cannot be listed (%s): check that /sys is mounted",
 			      strerror(-code));
-	if (run->config.cpu == RUN_CPU_ANY)
-		return sys_pick_cpus(&topology, 1, sys_interface_node(run->config.interface), cpu,
-				     run->error) == 0;
-	*cpu = (int)run->config.cpu;
-	return true;
+	if (config->cpu_count == run->worker_count) {
+		memcpy(cpus, config->cpus, sizeof(cpus));
+		chosen = true;
+	} else if (config->cpu_count == 1) {
+		chosen = choose_others(run, &topology, cpus);
+	} else {
+		chosen = sys_pick_cpus(&topology, run->worker_count, sys_interface_node(config->interface),
+				       cpus, run->error) == 0;
+	}
+	for (uint32_t i = 0; i < run->worker_count; i++)
+		run->members[i].cpu = cpus[i];
+	return chosen;
 }
 
 static void complete_stack_config(struct run *run)
 {
 	struct stack_config *stack = &run->stack_config;
-	const struct port *port = run->worker_config.ports[0];
+	const struct port *port = run->ports[0];
 
 	run_config_stack(&run->config, stack);
 	stack->services = run->services;
@@ -196,82 +255,169 @@ static void complete_stack_config(struct run *run)
 	stack->mtu = run->config.mtu ? run->config.mtu : port->caps.mtu;
 	stack->tx_checksum = port->caps.tx_checksum;
 	stack->tx_segmentation = port->caps.tx_segmentation;
+	stack->owner = run->worker_count > 1 ? &run->fleet.owner : NULL;
 }
 
-static bool map_memory(struct run *run, int cpu)
+static bool map_memory(struct run *run, struct member *member)
 {
+	char name[32];
 	const struct sys_memory_request request = {
-		.name = "c10m-worker-0",
+		.name = name,
 		.bytes = stack_bytes(&run->stack_config) + ARENA_SLACK_BYTES,
 		.kind = run->config.pages,
-		.cpu = cpu,
+		.cpu = member->cpu,
 	};
 
-	return sys_memory_map(&request, &run->memory, run->error) == 0;
+	snprintf(name, sizeof(name), "c10m-worker-%u", member->config.number);
+	return sys_memory_map(&request, &member->memory, run->error) == 0;
 }
 
-static bool make_stack(struct run *run)
+static bool draw_secrets(struct run *run, struct arena_secrets *secrets)
 {
+	int code = sys_entropy_secrets(secrets);
+
+	return code == 0 ||
+	       refuse(run, "the machine gives no randomness (%s): check /dev/urandom", strerror(-code));
+}
+
+static bool make_stack(struct run *run, struct member *member)
+{
+	struct stack_config config = run->stack_config;
 	struct arena_secrets secrets;
 	struct arena arena;
-	int code = sys_entropy_secrets(&secrets);
 
-	if (code < 0)
-		return refuse(run, "the machine gives no randomness (%s): check /dev/urandom",
-			      strerror(-code));
-	run->worker_config.clock_base_ns = sys_now_ns();
-	arena_init(&arena, run->memory.base, run->memory.bytes, &secrets, run->worker_config.clock_base_ns);
-	run->stack = stack_init(&arena, &run->stack_config, 0);
-	if (!run->stack)
+	if (!draw_secrets(run, &secrets))
+		return false;
+	config.id = (uint8_t)member->config.number;
+	member->config.clock_base_ns = sys_now_ns();
+	arena_init(&arena, member->memory.base, member->memory.bytes, &secrets, member->config.clock_base_ns);
+	member->stack = stack_init(&arena, &config, 0);
+	if (!member->stack)
 		return refuse(
 			run,
 			"the services and limits do not fit together: check state sizes and --connections");
 	return true;
 }
 
-static bool pin(struct run *run, int cpu)
+/* --- several workers --------------------------------------------------------------------- */
+
+static bool make_relay(struct run *run, struct member *member)
 {
-	if (pthread_getaffinity_np(pthread_self(), sizeof(run->old_cpus), &run->old_cpus) != 0)
-		return refuse(run, "the thread's processors cannot be read: run without --cpu");
-	run->pinned = sys_pin_thread(cpu, run->error) == 0;
-	return run->pinned;
+	struct worker_config *config = &member->config;
+	uint32_t sender = sender_of(run, config->number);
+	struct worker_config *neighbour = &run->members[sender].config;
+	struct frame_ring *ring = &run->fleet.relays[config->number];
+	struct port *port = relay_open(ring, neighbour->ports[0], sender);
+
+	if (!port)
+		return refuse(run, "too little memory for %u workers: use fewer", run->worker_count);
+	config->ports[config->port_count++] = port;
+	config->relay = ring;
+	neighbour->relayed[neighbour->relayed_count++] = ring;
+	return true;
+}
+
+static bool make_fleet(struct run *run)
+{
+	struct arena_secrets secrets;
+	struct fleet_config config = {
+		.workers = run->worker_count, .all = run->config.owner, .pages = run->config.pages};
+
+	if (run->worker_count == 1)
+		return true;
+	if (!draw_secrets(run, &secrets))
+		return false;
+	config.key = secrets.flow;
+	for (uint32_t i = 0; i < run->worker_count; i++)
+		config.worker[i] = (struct fleet_worker){&run->members[i].worker.waker, run->members[i].cpu,
+							 sender_of(run, i)};
+	if (fleet_init(&run->fleet, &config, run->error) < 0)
+		return false;
+	for (uint32_t i = 0; i < run->worker_count; i++) {
+		run->members[i].config.handover = &run->fleet.handovers[i];
+		if (run->members[i].config.port_count == 0 && !make_relay(run, &run->members[i]))
+			return false;
+	}
+	return true;
 }
 
 /* --- what was chosen ------------------------------------------------------------------ */
 
-static void say_choices(const struct run *run, int cpu)
+static void say_worker(const struct run *run, const struct member *member)
 {
-	char total[SYS_SIZE_BYTES], blocks[SYS_SIZE_BYTES], text[IPV4_TEXT_BYTES],
-		advice[OPTIONS_ERROR_BYTES];
-	const struct worker_config *worker = &run->worker_config;
-	struct stack_usage usage;
+	const char *why = run->config.cpu_count > 0 ? "as asked" : "the one that Linux disturbs least";
 
-	stack_usage(run->stack, &usage);
-	for (uint32_t i = 0; i < worker->port_count; i++)
-		say(run, "port: %s", worker->ports[i]->text);
+	if (run->worker_count == 1)
+		return;
+	if (run->config.cpu_count <= member->config.number)
+		why = "chosen";
+	say(run, "worker %u: processor %d (%s), %s%s", member->config.number, member->cpu, why,
+	    member->config.ports[0]->text, member->config.port_count > 1 ? " and more" : "");
+}
+
+static void say_sharing(const struct run *run)
+{
+	struct sys_topology topology;
+
+	if (run->worker_count == 1)
+		return;
+	if (run->port_count == 1)
+		say(run,
+		    "%s has one queue for %u workers: worker 0 receives, and hands over what is not "
+		    "its own",
+		    run->config.interface, run->worker_count);
+	if (sys_topology_read(&topology) == 0 && topology.cpu_count <= run->worker_count)
+		say(run, "the workers take every processor: Linux shares them, and disturbs");
+}
+
+static void say_memory(const struct run *run)
+{
+	char total[SYS_SIZE_BYTES], blocks[SYS_SIZE_BYTES];
+	struct stack_usage usage;
+	uint64_t held;
+
+	stack_usage(run->members[0].stack, &usage);
+	held = usage.block_bytes + usage.table_bytes + usage.wheel_bytes;
+	say(run, "memory%s: %s", run->worker_count > 1 ? " of each worker" : "",
+	    run->members[0].memory.sentence);
+	say(run,
+	    "%u connections%s: %s, of it %s for connections (%.0f bytes each with table and timers, %u of "
+	    "them the block), the rest for data and handshakes",
+	    run->stack_config.connections, run->worker_count > 1 ? " a worker" : "",
+	    sys_text_size(usage.arena_bytes, total), sys_text_size(held, blocks),
+	    (double)held / run->stack_config.connections, usage.block_stride);
+}
+
+static void say_choices(const struct run *run)
+{
+	char text[IPV4_TEXT_BYTES], advice[OPTIONS_ERROR_BYTES];
+
+	for (uint32_t i = 0; i < run->port_count; i++)
+		say(run, "port: %s", run->ports[i]->text);
 	if (run->port_reason[0])
 		say(run, "this port, because %s (--via names another)", run->port_reason);
-	if (worker->ports[0]->advice)
-		say(run, "%s", worker->ports[0]->advice);
-	say(run, "address %s/%u, MTU %u, processor %d (%s)", ipv4_to_text(run->config.address, text),
-	    run->config.prefix_bits, run->stack_config.mtu, cpu,
-	    run->config.cpu == RUN_CPU_ANY ? "the one that Linux disturbs least" : "as asked");
-	say(run, "memory: %s", run->memory.sentence);
-	say(run,
-	    "%u connections: %s, of it %s for connections (%.0f bytes each with table and timers, %u of them "
-	    "the "
-	    "block), the rest for data and handshakes",
-	    run->config.connections, sys_text_size(usage.arena_bytes, total),
-	    sys_text_size(usage.block_bytes + usage.table_bytes + usage.wheel_bytes, blocks),
-	    (double)(usage.block_bytes + usage.table_bytes + usage.wheel_bytes) / run->config.connections,
-	    usage.block_stride);
+	if (run->ports[0]->advice)
+		say(run, "%s", run->ports[0]->advice);
+	ipv4_to_text(run->config.address, text);
+	if (run->worker_count == 1)
+		say(run, "address %s/%u, MTU %u, processor %d (%s)", text, run->config.prefix_bits,
+		    run->stack_config.mtu, run->members[0].cpu,
+		    run->config.cpu_count ? "as asked" : "the one that Linux disturbs least");
+	else
+		say(run, "address %s/%u, MTU %u, %u workers", text, run->config.prefix_bits,
+		    run->stack_config.mtu, run->worker_count);
+	for (uint32_t i = 0; i < run->worker_count; i++)
+		say_worker(run, &run->members[i]);
+	say_sharing(run);
+	say_memory(run);
 	sys_clock_advice(sys_clock_cost_ns(), advice, sizeof(advice));
 	if (advice[0])
 		say(run, "%s", advice);
 }
 
-static void say_ready(const struct run *run)
+static void say_ready(void *context)
 {
+	const struct run *run = context;
 	char text[IPV4_TEXT_BYTES];
 
 	for (uint32_t i = 0; i < run->service_count; i++)
@@ -290,83 +436,154 @@ static void print_report(void *context, uint64_t now_us)
 	report_line(&run->report, stderr, now_us);
 }
 
-static bool start_worker(struct run *run)
+static bool make_worker(struct run *run, struct member *member)
 {
+	struct worker_config *config = &member->config;
 	int code;
 
-	run->worker_config.stack = run->stack;
-	run->worker_config.service_count = run->service_count;
-	run->worker_config.spin_max_us = run->config.spin_us;
-	run->worker_config.report_us = (uint64_t)run->config.stats_s * 1000000;
-	run->worker_config.report = print_report;
-	run->worker_config.report_context = run;
-	code = worker_init(&run->worker, &run->worker_config);
+	config->stack = member->stack;
+	config->service_count = run->service_count;
+	config->spin_max_us = run->config.spin_us;
+	config->hooks[config->hook_count++] = (struct worker_hook){.run = mailbox_run,
+								   .context = mailbox_at(config->number)};
+	if (config->number == 0) {
+		config->report_us = (uint64_t)run->config.stats_s * 1000000;
+		config->report = print_report;
+		config->report_context = run;
+	}
+	code = worker_init(&member->worker, config);
 	if (code < 0)
 		return refuse(run, "no file descriptor is left (%s): raise the limit with 'ulimit -n'",
 			      strerror(-code));
-	report_init(&run->report, run->name, &run->worker);
+	return true;
+}
+
+static bool make_members(struct run *run)
+{
+	run->worker_count = run->config.workers;
+	run->members = aligned_alloc(CACHE_LINE, run->worker_count * sizeof(*run->members));
+	if (!run->members)
+		return refuse(run, "too little memory for %u workers: use fewer", run->worker_count);
+	memset(run->members, 0, run->worker_count * sizeof(*run->members));
+	for (uint32_t i = 0; i < run->worker_count; i++) {
+		run->members[i].run = run;
+		run->members[i].config.number = i;
+		run->members[i].worker.waker.fd = -1;
+	}
 	return true;
 }
 
 static bool start(struct run *run)
 {
-	int cpu = -1;
+	bool good = make_members(run) && choose_address(run) && open_port(run) && choose_cpus(run);
 
-	if (!choose_address(run) || !open_port(run) || !choose_cpu(run, &cpu))
+	if (!good)
 		return false;
+	share_ports(run);
 	complete_stack_config(run);
-	if (!map_memory(run, cpu) || !make_stack(run) || !pin(run, cpu) || !start_worker(run))
+	good = make_fleet(run);
+	for (uint32_t i = 0; i < run->worker_count && good; i++)
+		good = map_memory(run, &run->members[i]) && make_stack(run, &run->members[i]) &&
+		       make_worker(run, &run->members[i]);
+	if (good && pthread_getaffinity_np(pthread_self(), sizeof(run->old_cpus), &run->old_cpus) != 0)
+		good = refuse(run, "the thread's processors cannot be read: run without --cpu");
+	return good;
+}
+
+/* --- on each worker's thread ------------------------------------------------------------------ */
+
+static int prepare_member(void *context, char error[CREW_ERROR_BYTES])
+{
+	struct member *member = context;
+	int code = sys_pin_thread(member->cpu, error);
+
+	if (code < 0)
+		return code;
+	if (member->config.number == 0)
+		member->run->pinned = true;
+	else
+		sys_name_thread("c10m-worker");
+	mailbox_open(mailbox_at(member->config.number), member->stack, &member->worker.waker);
+	stack_start(member->stack, worker_now_us(&member->worker));
+	return 0;
+}
+
+static void run_member(void *context)
+{
+	struct member *member = context;
+
+	worker_run(&member->worker);
+	mailbox_close(mailbox_at(member->config.number), worker_now_us(&member->worker));
+	worker_drain(&member->worker, PATIENCE_MS);
+}
+
+static void say_all(void *context)
+{
+	say_choices(context);
+	say_ready(context);
+}
+
+static bool serve(struct run *run)
+{
+	struct crew crew = {.count = run->worker_count,
+			    .prepare = prepare_member,
+			    .ready = say_all,
+			    .context = run,
+			    .run = run_member};
+	const struct worker *workers[OWNER_WORKERS_MAX];
+
+	report_init(&run->report, run->name, run->worker_count, worker_now_us(&run->members[0].worker));
+	for (uint32_t i = 0; i < run->worker_count; i++) {
+		crew.members[i] = &run->members[i];
+		workers[i] = &run->members[i].worker;
+		run_signals_watch(&run->members[i].worker);
+	}
+	if (crew_run(&crew, run->error) < 0)
 		return false;
-	say_choices(run, cpu);
+	if (run->config.verbose)
+		report_counters(workers, run->worker_count, stderr);
 	return true;
 }
 
-static void serve(struct run *run)
+static void free_member(struct member *member)
 {
-	run_signals_watch(&run->worker);
-	stack_start(run->stack, worker_now_us(&run->worker));
-	say_ready(run);
-	worker_run(&run->worker);
-	worker_drain(&run->worker, PATIENCE_MS);
-	if (run->config.verbose)
-		report_counters(&run->worker, stderr);
+	mailbox_close(mailbox_at(member->config.number), 0);
+	if (member->stack)
+		stack_fini(member->stack);
+	if (member->config.relay)
+		port_close(member->config.ports[0]);
+	if (member->memory.base)
+		sys_memory_unmap(&member->memory);
+	worker_fini(&member->worker);
 }
 
 static void clean_up(struct run *run)
 {
-	if (run->stack)
-		stack_fini(run->stack);
-	for (uint32_t i = 0; i < run->worker_config.port_count; i++)
-		port_close(run->worker_config.ports[i]);
-	if (run->memory.base)
-		sys_memory_unmap(&run->memory);
+	for (uint32_t i = 0; run->members && i < run->worker_count; i++)
+		free_member(&run->members[i]);
+	for (uint32_t i = 0; i < run->port_count; i++)
+		port_close(run->ports[i]);
+	fleet_fini(&run->fleet);
 	if (run->pinned)
 		pthread_setaffinity_np(pthread_self(), sizeof(run->old_cpus), &run->old_cpus);
-	worker_fini(&run->worker);
+	free(run->members);
 }
 
 int run_services(const char *name, const struct run_config *config, const struct c10m_service *services,
 		 uint32_t service_count)
 {
 	struct run run = {
-		.name = name,
-		.config = *config,
-		.services = services,
-		.service_count = service_count,
-		.worker.wake_fd = -1,
-	};
-	bool started;
+		.name = name, .config = *config, .services = services, .service_count = service_count};
+	bool good;
 
 	if (!run_signals_begin()) {
 		say(&run, "services run already in this process: stop them first");
 		return RUN_REFUSED;
 	}
-	started = start(&run);
-	if (started)
-		serve(&run);
-	else
+	good = start(&run) && serve(&run);
+	if (!good)
 		say(&run, "%s", run.error);
 	run_signals_end();
 	clean_up(&run);
-	return started ? RUN_OK : RUN_REFUSED;
+	return good ? RUN_OK : RUN_REFUSED;
 }

@@ -1,15 +1,14 @@
 /* worker.c - the loop of one core: receive, run the stack, send, and rest.
  * In: frames of the ports, the machine's clock, a stop. Out: frames, the services' callbacks.
- * Owns: the eventfd that ends a sleep; stack and ports are lent. */
+ * Owns: what wakes it up; stack, ports and hooks are lent. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <poll.h>
 #include <sched.h>
-#include <sys/eventfd.h>
-#include <unistd.h>
 
 #include "port/capture.h"
 #include "port/fault.h"
+#include "run/relay.h"
 #include "run/worker.h"
 #include "sys/clock.h"
 
@@ -18,6 +17,7 @@
 #define SPIN_FIRST_NS    8000    /* a spin budget that grows from nothing starts here */
 #define BLIND_SLEEP_NS   1000000 /* longest sleep over a port that cannot wake us */
 #define BLOCKED_SLEEP_NS 50000   /* until we ask again whether the port has room */
+#define PUBLISH_US       10000   /* counters are shown that often */
 #define SCRATCH_BYTES    10240   /* a frame of the largest MTU that we take */
 
 uint64_t worker_now_us(const struct worker *worker)
@@ -34,31 +34,25 @@ int worker_init(struct worker *worker, const struct worker_config *config)
 {
 	*worker = (struct worker){
 		.config = *config,
-		.wake_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC),
 		.spin_ns = config->spin_max_us * 1000,
 		.now_ns = sys_now_ns(),
 	};
 	worker->idle_since_ns = worker->now_ns;
 	worker->report_at_us = config->report_us ? stack_now_us(worker) + config->report_us : UINT64_MAX;
-	return worker->wake_fd < 0 ? -errno : 0;
+	statistics_begin(config->number);
+	return waker_init(&worker->waker);
 }
 
 void worker_fini(struct worker *worker)
 {
-	if (worker->wake_fd >= 0)
-		close(worker->wake_fd);
-	worker->wake_fd = -1;
+	waker_fini(&worker->waker);
+	statistics_end(worker->config.number);
 }
 
 void worker_stop(struct worker *worker)
 {
-	const uint64_t one = 1;
-	int saved = errno;
-
 	atomic_store(&worker->stop, true);
-	/* Full means that it is readable already. */
-	if (write(worker->wake_fd, &one, sizeof(one)) < 0)
-		errno = saved;
+	waker_ring(&worker->waker);
 }
 
 /* The wrapping ports read no clock. Wall time for captures: what people compare with other logs. */
@@ -75,22 +69,58 @@ static void tell_time(struct worker *worker)
 	}
 }
 
+/* What other workers received for us. */
+static uint32_t receive_from_others(struct worker *worker)
+{
+	struct handover *handover = worker->config.handover;
+	struct packet packets[PORT_BURST];
+	uint32_t total = 0;
+
+	for (uint32_t from = 0; from < handover->owner->workers; from++) {
+		uint32_t count = handover_take(handover, from, packets, PORT_BURST);
+
+		if (count == 0)
+			continue;
+		stack_rx(worker->config.stack, stack_now_us(worker), packets, count);
+		handover_release(handover, from);
+		total += count;
+	}
+	return total;
+}
+
 static uint32_t receive(struct worker *worker)
 {
+	struct handover *handover = worker->config.handover;
 	struct packet packets[PORT_BURST];
 	uint32_t total = 0;
 
 	for (uint32_t i = 0; i < worker->config.port_count; i++) {
 		struct port *port = worker->config.ports[i];
-		uint32_t count = port_rx(port, packets, PORT_BURST);
+		uint32_t count = port_rx(port, packets, PORT_BURST), ours = count;
 
 		if (count == 0)
 			continue;
-		stack_rx(worker->config.stack, stack_now_us(worker), packets, count);
+		if (handover)
+			ours = handover_sort(handover, packets, count, stack_now_us(worker));
+		if (ours > 0)
+			stack_rx(worker->config.stack, stack_now_us(worker), packets, ours);
 		port_rx_release(port, packets, count);
 		total += count;
 	}
-	return total;
+	return handover ? total + receive_from_others(worker) : total;
+}
+
+/* True when one of them did something. */
+static bool run_hooks(struct worker *worker)
+{
+	bool moved = false;
+
+	for (uint32_t i = 0; i < worker->config.hook_count; i++) {
+		const struct worker_hook *hook = &worker->config.hooks[i];
+
+		moved |= hook->run(hook->context, stack_now_us(worker));
+	}
+	return moved;
 }
 
 static bool output_due(const struct worker *worker)
@@ -127,6 +157,26 @@ static uint32_t transmit(struct worker *worker, uint32_t received)
 	return total;
 }
 
+/* Frames of workers that have no queue. */
+static uint32_t send_for_others(struct worker *worker)
+{
+	uint32_t total = 0;
+
+	for (uint32_t i = 0; i < worker->config.relayed_count; i++)
+		total += relay_forward(worker->config.relayed[i], worker->config.ports[0], &worker->blocked);
+	if (total > 0)
+		worker->config.handover->stats.sent_for_others += total;
+	return total;
+}
+
+static bool others_wait(const struct worker *worker)
+{
+	for (uint32_t i = 0; i < worker->config.relayed_count; i++)
+		if (frame_ring_waits(worker->config.relayed[i]))
+			return true;
+	return worker->config.handover && handover_waits(worker->config.handover);
+}
+
 /* --- rest -------------------------------------------------------------------- */
 
 #if defined(__x86_64__) || defined(__i386__)
@@ -137,6 +187,19 @@ static uint32_t transmit(struct worker *worker, uint32_t received)
 #define RELAX() __asm__ volatile("")
 #endif
 
+static uint64_t hooks_deadline_us(const struct worker *worker)
+{
+	uint64_t at_us = UINT64_MAX;
+
+	for (uint32_t i = 0; i < worker->config.hook_count; i++) {
+		const struct worker_hook *hook = &worker->config.hooks[i];
+
+		if (hook->deadline_us)
+			at_us = MIN_OF(at_us, hook->deadline_us(hook->context));
+	}
+	return at_us;
+}
+
 /* When the loop must look again whatever arrives, as a number of nanoseconds from now. */
 static uint64_t longest_sleep_ns(const struct worker *worker)
 {
@@ -146,7 +209,8 @@ static uint64_t longest_sleep_ns(const struct worker *worker)
 
 	if (worker->config.fault)
 		at_us = MIN_OF(at_us, fault_deadline_us(worker->config.fault));
-	if (worker->config.ports[0]->wait_fd < 0)
+	at_us = MIN_OF(at_us, hooks_deadline_us(worker));
+	if (worker->config.ports[0]->wait_fd < 0 && !worker->config.relay) /* who hands over wakes us */
 		limit_ns = BLIND_SLEEP_NS;
 	if (worker->blocked)
 		limit_ns = BLOCKED_SLEEP_NS;
@@ -171,10 +235,10 @@ static void ports_wait_done(struct worker *worker)
 			worker->config.ports[i]->ops->wait_done(worker->config.ports[i]);
 }
 
-/* True when a frame ended it. */
-static bool wait_for_frames(struct worker *worker, uint64_t sleep_ns)
+/* True when a frame, a hook's descriptor or another thread ended it. */
+static bool wait_for_frames(struct worker *worker, uint64_t sleep_ns, bool *rung)
 {
-	struct pollfd fds[WORKER_QUEUES + 1];
+	struct pollfd fds[WORKER_QUEUES + WORKER_HOOKS + 1];
 	const struct timespec timeout = {
 		.tv_sec = (time_t)(sleep_ns / 1000000000),
 		.tv_nsec = (long)(sleep_ns % 1000000000),
@@ -184,9 +248,13 @@ static bool wait_for_frames(struct worker *worker, uint64_t sleep_ns)
 
 	for (uint32_t i = 0; i < count; i++)
 		fds[i] = (struct pollfd){.fd = worker->config.ports[i]->wait_fd, .events = POLLIN};
-	fds[count] = (struct pollfd){.fd = worker->wake_fd, .events = POLLIN};
+	for (uint32_t i = 0; i < worker->config.hook_count; i++)
+		if (worker->config.hooks[i].fd > 0)
+			fds[count++] = (struct pollfd){.fd = worker->config.hooks[i].fd, .events = POLLIN};
+	fds[count] = (struct pollfd){.fd = worker->waker.fd, .events = POLLIN};
 	ready = ppoll(fds, count + 1, &timeout, NULL);
-	return ready > (fds[count].revents != 0);
+	*rung = fds[count].revents != 0;
+	return ready > 0;
 }
 
 /* Looking pays when the next frame comes before a sleep would have paid: a short sleep says that
@@ -207,17 +275,21 @@ static void rest_asleep(struct worker *worker)
 {
 	uint64_t sleep_ns = longest_sleep_ns(worker);
 	uint64_t start_ns = worker->now_ns;
-	bool by_frame;
+	bool by_frame, rung = false;
 
 	if (sleep_ns == 0)
 		return;
-	if (ports_agree_to_wait(worker) && !atomic_load(&worker->stop)) {
-		by_frame = wait_for_frames(worker, sleep_ns);
+	worker_publish(worker);
+	waker_prepare(&worker->waker);
+	if (!run_hooks(worker) && !others_wait(worker) && ports_agree_to_wait(worker) &&
+	    !atomic_load(&worker->stop)) {
+		by_frame = wait_for_frames(worker, sleep_ns, &rung);
 		worker->now_ns = sys_now_ns();
 		worker->stats.sleeps++;
 		worker->stats.sleep_ns += worker->now_ns - start_ns;
 		adapt_spin(worker, by_frame, worker->now_ns - start_ns);
 	}
+	waker_done(&worker->waker, rung);
 	ports_wait_done(worker);
 }
 
@@ -236,14 +308,33 @@ static void rest(struct worker *worker)
 
 /* --- the loop ---------------------------------------------------------------- */
 
-static void report_when_due(struct worker *worker)
+void worker_publish(struct worker *worker)
+{
+	struct statistics now = {.counters = *stack_counters(worker->config.stack), .worker = worker->stats};
+
+	c10m_worker_stats(stack_worker(worker->config.stack), &now.stats);
+	if (worker->config.handover) {
+		now.handover = worker->config.handover->stats;
+		now.stats.drops += now.handover.lost;
+	}
+	statistics_publish(worker->config.number, &now);
+}
+
+static void chores_when_due(struct worker *worker)
 {
 	uint64_t now_us = stack_now_us(worker);
 
-	if (likely(now_us < worker->report_at_us))
+	if (likely(now_us < worker->chores_at_us))
 		return;
-	worker->config.report(worker->config.report_context, now_us);
-	worker->report_at_us = now_us + worker->config.report_us;
+	if (now_us >= worker->publish_at_us) {
+		worker_publish(worker);
+		worker->publish_at_us = now_us + PUBLISH_US;
+	}
+	if (now_us >= worker->report_at_us) {
+		worker->config.report(worker->config.report_context, now_us);
+		worker->report_at_us = now_us + worker->config.report_us;
+	}
+	worker->chores_at_us = MIN_OF(worker->publish_at_us, worker->report_at_us);
 }
 
 /* One reading of the clock a round. The time between two readings belongs to the
@@ -271,15 +362,16 @@ void worker_run(struct worker *worker)
 	bool wrapped = worker->config.fault || worker->config.capture;
 
 	while (!atomic_load_explicit(&worker->stop, memory_order_relaxed)) {
-		uint32_t received, sent;
+		uint32_t received, sent, hooked;
 
 		if (wrapped)
 			tell_time(worker);
 		received = receive(worker);
 		worker->stats.bursts += received > 0;
-		sent = transmit(worker, received);
-		report_when_due(worker);
-		round_done(worker, received + sent);
+		hooked = run_hooks(worker);
+		sent = transmit(worker, received) + send_for_others(worker);
+		chores_when_due(worker);
+		round_done(worker, received + sent + hooked);
 	}
 }
 
@@ -306,6 +398,14 @@ static void discard_output(struct worker *worker)
 		frame = (struct packet){.data = scratch, .room = SCRATCH_BYTES};
 }
 
+static bool others_may_send(const struct worker *worker)
+{
+	for (uint32_t i = 0; i < worker->config.relayed_count; i++)
+		if (!frame_ring_ended(worker->config.relayed[i]))
+			return true;
+	return false;
+}
+
 void worker_drain(struct worker *worker, uint32_t patience_ms)
 {
 	uint64_t end_ns = sys_now_ns() + (uint64_t)patience_ms * 1000000;
@@ -313,14 +413,20 @@ void worker_drain(struct worker *worker, uint32_t patience_ms)
 
 	worker->now_ns = sys_now_ns();
 	unlisten(worker);
-	while (!stopped || (stack_has_output(worker->config.stack) && worker->now_ns < end_ns)) {
+	while (!stopped || ((stack_has_output(worker->config.stack) || others_may_send(worker)) &&
+			    worker->now_ns < end_ns)) {
 		stopped = stack_stop(worker->config.stack, stack_now_us(worker));
 		if (worker->now_ns >= end_ns)
 			discard_output(worker);
-		else if (transmit(worker, PORT_BURST) == 0 && worker->blocked)
+		else if (transmit(worker, PORT_BURST) + send_for_others(worker) == 0 && worker->blocked)
 			ports_agree_to_wait(worker); /* makes the port send what it has */
+		else if (worker->config.relayed_count > 0)
+			sched_yield(); /* to those whose frames we wait for */
 		worker->now_ns = sys_now_ns();
 	}
+	if (worker->config.relay)
+		frame_ring_close(worker->config.relay);
 	ports_agree_to_wait(worker);
 	ports_wait_done(worker);
+	worker_publish(worker);
 }

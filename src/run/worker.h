@@ -9,29 +9,40 @@
 #include <stdatomic.h>
 
 #include "port/port.h"
+#include "run/statistics.h"
+#include "run/waker.h"
 #include "stack/stack.h"
 
 #define WORKER_QUEUES 16
+#define WORKER_HOOKS  8
 
-struct worker_stats {
-	uint64_t loops;    /* rounds of the loop */
-	uint64_t bursts;   /* rounds that received frames */
-	uint64_t busy_ns;  /* time of rounds that received or sent */
-	uint64_t spin_ns;  /* time of rounds that found nothing to do */
-	uint64_t sleep_ns; /* time asleep */
-	uint64_t sleeps;
-	uint64_t short_sleeps; /* woken by a frame before the longest spin would have ended */
-	uint64_t tx_blocked;   /* rounds that ended because the port had no room */
+/* What else is done on the worker, between receiving and sending of each round. */
+struct worker_hook {
+	/* True: something was done. It is also the last look before a sleep: who brings work from another
+	 * thread makes it visible first and calls waker_wake then. */
+	bool (*run)(void *context, uint64_t now_us);
+	/* When it must be called again at the latest, UINT64_MAX: not at all. NULL: never asks for a time. */
+	uint64_t (*deadline_us)(void *context);
+	void *context;
+	int fd; /* readable ends a sleep; 0: none */
 };
 
 struct worker_config {
+	uint32_t number; /* the stack's id */
 	struct stack *stack;
 	uint32_t service_count;
 	struct port *ports[WORKER_QUEUES]; /* queues to serve; all output goes to the first */
 	uint32_t port_count;
+	/* With other workers, NULL without: */
+	struct handover *handover;
+	struct frame_ring *relayed[OWNER_WORKERS_MAX]; /* frames of workers without a queue: we send them */
+	uint32_t relayed_count;
+	struct frame_ring *relay;     /* behind ports[0] when we are such a worker */
 	struct port *fault, *capture; /* the wrapping ports in front of ports[0], or NULL */
 	uint64_t clock_base_ns;       /* of the arena */
 	uint32_t spin_max_us;
+	struct worker_hook hooks[WORKER_HOOKS];
+	uint32_t hook_count;
 	/* Called every report_us, when not 0. */
 	uint64_t report_us;
 	void (*report)(void *context, uint64_t now_us);
@@ -42,18 +53,21 @@ struct worker {
 	struct worker_config config;
 	struct worker_stats stats;
 	atomic_bool stop;
-	int wake_fd;      /* eventfd: ends a sleep */
+	struct waker waker;
 	bool blocked;     /* output waits for room in the port */
 	uint32_t spin_ns; /* the present budget */
 	uint64_t now_ns;  /* of the present round, on the machine's clock */
 	uint64_t idle_since_ns;
-	uint64_t report_at_us;
+	uint64_t report_at_us, publish_at_us;
+	uint64_t chores_at_us; /* the earlier of both */
 };
 
 /* 0, or a negative errno: no file descriptor left. */
 int worker_init(struct worker *worker, const struct worker_config *config);
 /* Runs until worker_stop. */
 void worker_run(struct worker *worker);
+/* Shows what it has counted so far (run/statistics.h). On the worker. */
+void worker_publish(struct worker *worker);
 /* Asks worker_run to return. Any thread, any signal handler. */
 void worker_stop(struct worker *worker);
 /* After worker_run: listeners off, every connection reset. The resets are sent for `patience_ms` at most;

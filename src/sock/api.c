@@ -59,6 +59,16 @@ c10m_handle c10m_conn_handle(const c10m_conn *conn)
 	return (uint64_t)tcb->stack_id << 58 | (uint64_t)index_of(conn) << 32 | tcb->generation;
 }
 
+uint32_t c10m_handle_worker(c10m_handle handle)
+{
+	return (uint32_t)(handle >> 58);
+}
+
+uint32_t c10m_worker_number(const c10m_worker *worker)
+{
+	return ((const struct core *)worker)->stack_id;
+}
+
 c10m_conn *c10m_conn_find(c10m_worker *worker, c10m_handle handle)
 {
 	struct core *core = (struct core *)worker;
@@ -241,11 +251,19 @@ static bool port_is_free(void *context, const struct tuple4 *tuple)
 	return core_find(core, tuple, core_hash(core, tuple)) == FLOW_NONE;
 }
 
+/* Whether the answers will come to us. */
+static bool port_lands_here(void *context, const struct tuple4 *tuple)
+{
+	const struct core *core = context;
+
+	return !core->owner || owner_of(core->owner, tuple) == core->stack_id;
+}
+
 static int connect_checked(struct core *core, const struct c10m_connect_request *request, uint32_t *index)
 {
 	struct tuple4 tuple = {request->local_address, request->remote_address, request->local_port,
 			       request->remote_port};
-	const struct ports_query query = {port_is_free, NULL, core, PORTS_COUNT};
+	const struct ports_query query = {port_is_free, port_lands_here, core, PORTS_COUNT};
 	const struct routes *routes = &core->net.destinations.routes;
 	int error;
 
@@ -264,6 +282,8 @@ static int connect_checked(struct core *core, const struct c10m_connect_request 
 		if (error)
 			return -EADDRNOTAVAIL;
 	}
+	if (!port_lands_here(core, &tuple))
+		return -EADDRNOTAVAIL;
 	return tcp_connect(core, &tuple, (uint8_t)request->service, index);
 }
 

@@ -341,6 +341,7 @@ struct stack *stack_init(struct arena *arena, const struct stack_config *config,
 	stack->config = full;
 	stack_set_time(stack, now_us);
 	stack->core.stack_id = full.id;
+	stack->core.owner = full.owner;
 	stack->core.events = &sock_events;
 	stack->core.secrets = &header->secrets;
 	stack->core.random = random_from_state(header->secrets.random_state);
@@ -377,6 +378,11 @@ void stack_start(struct stack *stack, uint64_t now_us)
 	for (uint32_t i = 0; i < stack->core.service_count; i++)
 		if (stack->core.callbacks[i].on_start)
 			stack->core.callbacks[i].on_start(stack_worker(stack));
+}
+
+void stack_begin(struct stack *stack, uint64_t now_us)
+{
+	stack_set_time(stack, now_us);
 }
 
 void stack_fini(struct stack *stack)

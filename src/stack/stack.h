@@ -8,6 +8,7 @@
 #define C10M_STACK_STACK_H
 
 #include "c10m/c10m.h"
+#include "flow/owner.h"
 #include "mem/arena.h"
 #include "mem/chunk.h"
 #include "mem/message.h"
@@ -33,6 +34,7 @@ struct stack_config {
 	uint32_t groups;                     /* 0: a default from connections */
 	const struct c10m_service *services; /* no two on one port, state_size 1 MB at most */
 	uint32_t service_count;
+	const struct owner *owner; /* which flows are ours, those of worker `id`; NULL: all of them */
 
 	/* The interface. */
 	struct eth_address mac;
@@ -79,6 +81,9 @@ void stack_rx(struct stack *stack, uint64_t now_us, struct packet *packets, uint
  * how many. When it returns `max` there may be more; stack_deadline tells of all else that is left. Call it
  * at the end of every burst and at every deadline. */
 uint32_t stack_tx(struct stack *stack, uint64_t now_us, struct packet *packets, uint32_t max);
+
+/* Sets the time for public functions that are called on the worker outside of callbacks (c10m_post). */
+void stack_begin(struct stack *stack, uint64_t now_us);
 
 /* When stack_tx wants to be called at the latest (now or before: at once); UINT64_MAX: not at all. */
 uint64_t stack_deadline(const struct stack *stack);

@@ -9,6 +9,7 @@
 #include "base/seq.h"
 #include "base/ticks.h"
 #include "c10m/c10m.h"
+#include "flow/owner.h"
 #include "flow/ports.h"
 #include "flow/table.h"
 #include "mem/arena.h"
@@ -76,6 +77,7 @@ struct core {
 	const struct arena_secrets *secrets;
 	const struct core_events *events;
 	const struct c10m_service *callbacks;
+	const struct owner *owner; /* NULL: all flows are ours */
 	uint64_t now_us;
 	uint32_t now_tick;
 	uint32_t ready_head, ready_tail;

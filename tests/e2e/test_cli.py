@@ -65,7 +65,7 @@ def test_version():
     ["serve", "echo", "--interface", "lo"], ["serve", "echo", "--address", "10.9.9.9/24"],
     ["serve", "echo", "--port"], ["serve", "echo", "--port", "99999"], ["serve", "echo", "--bogus"],
     ["serve", "echo", "operand"], ["serve", "echo", "--body-bytes", "7"], ["serve", "http", "--body-bytes", "x"],
-    ["serve", "echo", "--interface", "lo", "--address", "10.9.9.9/24", "--workers", "2"],
+    ["serve", "echo", "--interface", "lo", "--address", "10.9.9.9/24", "--workers", "2", "--cpu", "0,1,2"],
     ["serve", "echo", "--interface", "lo", "--address", "10.9.9.9/24", "--capture-filter", "tcp"],
     ["serve", "echo", "--interface", "lo", "--address", "10.9.9.0/24"],
     ["serve", "echo", "--interface", "lo", "--address", "10.9.9.9/24", "--fault", "loss=300%"],

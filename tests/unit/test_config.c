@@ -55,7 +55,8 @@ static void values_arrive(void **state)
 	assert_int_equal(config.prefix_bits, 20);
 	assert_int_equal(config.gateway, 0x0a0102fe);
 	assert_int_equal(config.port, 8080);
-	assert_int_equal(config.cpu, 3);
+	assert_int_equal(config.cpu_count, 1);
+	assert_int_equal(config.cpus[0], 3);
 	assert_int_equal(config.connections, 10000000);
 }
 
@@ -64,7 +65,8 @@ static void defaults_stay(void **state)
 	(void)state;
 	assert_int_equal(parse(""), OPTIONS_RUN);
 	assert_int_equal(config.connections, RUN_CONNECTIONS_DEFAULT);
-	assert_int_equal(config.cpu, RUN_CPU_ANY);
+	assert_int_equal(config.cpu_count, 0);
+	assert_int_equal(config.owner, OWNER_BY_HASH);
 	assert_int_equal(config.workers, 1);
 	assert_int_equal(config.mode, AFXDP_AUTO);
 	assert_int_equal(config.pages, SYS_PAGES_BEST);
@@ -109,6 +111,11 @@ static void nonsense_is_refused(void **state)
 		"operand",
 		"--port",
 		"--cpu 70000",
+		"--cpu 1,",
+		"--cpu 1,,2",
+		"--cpu -1",
+		"--cpu 1;2",
+		"--workers 65",
 	};
 
 	(void)state;
@@ -167,9 +174,41 @@ static void what_belongs_together(void **state)
 	assert_false(check("--interface lo --address 10.0.0.255/24"));
 	assert_false(check("--interface lo --address 10.0.0.1/0"));
 	assert_false(check("--interface lo --address 10.0.0.1/24 --gateway 10.0.0.1"));
-	assert_false(check("--interface lo --address 10.0.0.1/24 --workers 2"));
+	assert_true(check("--interface lo --address 10.0.0.1/24 --workers 2"));
+	assert_true(check("--interface lo --address 10.0.0.1/24 --workers 2 --cpu 1"));
+	assert_true(check("--interface lo --address 10.0.0.1/24 --workers 2 --cpu 1,0"));
+	assert_false(check("--interface lo --address 10.0.0.1/24 --workers 3 --cpu 1,0"));
+	assert_false(check("--interface lo --address 10.0.0.1/24 --cpu 1,0"));
+	assert_non_null(strstr(error, "--cpu"));
+	assert_true(check("--interface lo --address 10.0.0.1/24 --workers 2 --owner 1"));
+	assert_false(check("--interface lo --address 10.0.0.1/24 --workers 2 --owner 2"));
 	assert_false(check("--interface lo --address 10.0.0.1/24 --capture-filter tcp"));
 	assert_true(check("--interface lo --address 10.0.0.1/24 --capture-filter tcp --capture f"));
+}
+
+/* Each worker gets its share, and a little more: a hash is not a division. */
+static void workers_share_the_limits(void **state)
+{
+	struct stack_config stack;
+
+	(void)state;
+	assert_int_equal(parse("--connections 1M --half-open 1000 --workers 4"), OPTIONS_RUN);
+	run_config_stack(&config, &stack);
+	assert_in_range(stack.connections, 250000, 300000);
+	assert_in_range(stack.half_open, 250, 350);
+	assert_int_equal(stack.time_wait, 0);
+	assert_int_equal(parse("--connections 10 --workers 4"), OPTIONS_RUN);
+	run_config_stack(&config, &stack);
+	assert_int_equal(stack.connections, 10);
+	assert_int_equal(parse("--connections 1M"), OPTIONS_RUN);
+	run_config_stack(&config, &stack);
+	assert_int_equal(stack.connections, 1000000);
+	assert_int_equal(parse("--connections 1M --workers 2 --owner 0"), OPTIONS_RUN);
+	run_config_stack(&config, &stack);
+	assert_int_equal(stack.connections, 1000000);
+	assert_int_equal(parse("--workers 3 --cpu 7,6,5"), OPTIONS_RUN);
+	assert_int_equal(config.cpu_count, 3);
+	assert_int_equal(config.cpus[2], 5);
 }
 
 static void port_replaces_the_services_own(void **state)
@@ -230,6 +269,7 @@ int main(void)
 		cmocka_unit_test(help_and_version),
 		cmocka_unit_test(help_names_every_option),
 		cmocka_unit_test(what_belongs_together),
+		cmocka_unit_test(workers_share_the_limits),
 		cmocka_unit_test(port_replaces_the_services_own),
 		cmocka_unit_test(numbers),
 		cmocka_unit_test(stack_gets_the_values),

@@ -1,10 +1,12 @@
 /* test_worker.c - the worker's loop over the port "wire", with a stack that does as the test says. */
+#define _GNU_SOURCE
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <pthread.h>
 #include <string.h>
 #include <unistd.h>
@@ -97,6 +99,30 @@ int stack_control(struct stack *of, uint64_t now_us, const struct stack_message 
 	assert_int_equal(message->value, of->unlistened);
 	of->unlistened++;
 	return 0;
+}
+
+const struct counters *stack_counters(const struct stack *of)
+{
+	static const struct counters none;
+
+	(void)of;
+	return &none;
+}
+
+c10m_worker *stack_worker(struct stack *of)
+{
+	return (c10m_worker *)of;
+}
+
+void c10m_worker_stats(const c10m_worker *of, struct c10m_stats *stats)
+{
+	*stats = (struct c10m_stats){.rx_packets = ((const struct stack *)of)->received};
+}
+
+void stack_begin(struct stack *of, uint64_t now_us)
+{
+	(void)of;
+	see_time(now_us);
 }
 
 bool stack_stop(struct stack *of, uint64_t now_us)
@@ -377,6 +403,175 @@ static void reports_come_in_their_time(void **state)
 	assert_in_range(reports, 3, 11);
 }
 
+/* --- hooks ------------------------------------------------------------------------------------ */
+
+static struct hook {
+	uint32_t calls, stop_at_calls;
+	uint32_t works; /* calls that find something to do */
+	uint64_t deadline_us;
+	atomic_uint brought; /* by another thread */
+	uint32_t taken;
+} hook;
+
+static bool hook_run(void *context, uint64_t now_us)
+{
+	struct hook *of = context;
+	bool moved = of->works > 0;
+
+	see_time(now_us);
+	of->works -= moved;
+	for (; of->taken < of->brought; of->taken++)
+		moved = true;
+	if (of->deadline_us <= now_us) {
+		of->deadline_us = UINT64_MAX;
+		stack.fired_us = now_us;
+		worker_stop(&worker);
+	}
+	if (++of->calls == of->stop_at_calls)
+		worker_stop(&worker);
+	return moved;
+}
+
+static uint64_t hook_deadline_us(void *context)
+{
+	return ((struct hook *)context)->deadline_us;
+}
+
+static void hook_up(int fd)
+{
+	hook = (struct hook){.deadline_us = UINT64_MAX};
+	worker.config.hooks[0] = (struct worker_hook){hook_run, hook_deadline_us, &hook, fd};
+	worker.config.hook_count = 1;
+}
+
+static void hooks_run_in_every_round(void **state)
+{
+	(void)state;
+	hook_up(0);
+	hook.works = 1000; /* so that it does not rest */
+	hook.stop_at_calls = 1000;
+	worker_run(&worker);
+	assert_int_equal(worker.stats.loops, 1000);
+	assert_int_equal(worker.stats.sleeps, 0);
+}
+
+static void a_deadline_of_a_hook_ends_a_sleep(void **state)
+{
+	(void)state;
+	hook_up(0);
+	hook.deadline_us = 50 * MS;
+	worker_run(&worker);
+	assert_in_range(stack.fired_us, 50 * MS, 250 * MS);
+	assert_true(worker.stats.sleeps >= 1);
+}
+
+static int pipe_fds[2];
+
+static void *write_later(void *unused)
+{
+	usleep(50 * MS);
+	event_us = worker_now_us(&worker);
+	assert_int_equal(write(pipe_fds[1], "x", 1), 1);
+	return unused;
+}
+
+static bool read_and_stop(void *context, uint64_t now_us)
+{
+	char byte;
+
+	(void)context;
+	if (now_us < 40 * MS || read(pipe_fds[0], &byte, 1) != 1)
+		return false;
+	stack.fired_us = now_us;
+	worker_stop(&worker);
+	return true;
+}
+
+static void a_descriptor_of_a_hook_ends_a_sleep(void **state)
+{
+	pthread_t thread;
+
+	(void)state;
+	assert_int_equal(pipe2(pipe_fds, O_NONBLOCK), 0);
+	hook_up(pipe_fds[0]);
+	worker.config.hooks[0].run = read_and_stop;
+	thread = in_thread(write_later);
+	worker_run(&worker);
+	pthread_join(thread, NULL);
+	assert_in_range(stack.fired_us - event_us, 0, 200 * MS);
+	assert_true(worker.stats.sleeps >= 1 && worker.stats.sleeps < 5);
+	close(pipe_fds[0]);
+	close(pipe_fds[1]);
+}
+
+#define BROUGHT 20000u
+
+static void *bring(void *unused)
+{
+	for (uint32_t i = 0; i < BROUGHT; i++) {
+		atomic_fetch_add(&hook.brought, 1);
+		waker_wake(&worker.waker);
+		if (i % 64 == 0)
+			usleep(i % 7 * 50);
+	}
+	worker_stop(&worker);
+	return unused;
+}
+
+/* A wake-up that got lost would leave the last of them to the next one; the stop finds all taken, or one look
+ * away. */
+static void what_others_bring_is_never_slept_over(void **state)
+{
+	pthread_t thread;
+
+	(void)state;
+	teardown(state);
+	assert_int_equal(setup_with(0), 0); /* sleeps at once */
+	hook_up(0);
+	thread = in_thread(bring);
+	worker_run(&worker);
+	pthread_join(thread, NULL);
+	hook_run(&hook, worker_now_us(&worker));
+	assert_int_equal(hook.taken, BROUGHT);
+	assert_true(worker.stats.sleeps > 10);
+}
+
+static void *bring_one_later(void *unused)
+{
+	usleep(50 * MS);
+	event_us = worker_now_us(&worker);
+	atomic_fetch_add(&hook.brought, 1);
+	waker_wake(&worker.waker);
+	return unused;
+}
+
+static bool stop_when_brought(void *context, uint64_t now_us)
+{
+	struct hook *of = context;
+
+	if (of->brought == 0)
+		return false;
+	stack.fired_us = now_us;
+	worker_stop(&worker);
+	return true;
+}
+
+static void a_wake_ends_a_sleep(void **state)
+{
+	pthread_t thread;
+
+	(void)state;
+	hook_up(0);
+	worker.config.hooks[0].run = stop_when_brought;
+	thread = in_thread(bring_one_later);
+	worker_run(&worker);
+	pthread_join(thread, NULL);
+	assert_in_range(stack.fired_us - event_us, 0, 200 * MS);
+	assert_true(worker.stats.sleeps >= 1 && worker.stats.sleeps < 5);
+}
+
+/* --- the end ----------------------------------------------------------------------------------- */
+
 static void *receive_resets(void *unused)
 {
 	while (far_received < 1000)
@@ -424,6 +619,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(long_sleeps_end_the_spinning, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_spin_saves_the_sleep, setup, teardown),
 		cmocka_unit_test_setup_teardown(reports_come_in_their_time, setup, teardown),
+		cmocka_unit_test_setup_teardown(hooks_run_in_every_round, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_deadline_of_a_hook_ends_a_sleep, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_descriptor_of_a_hook_ends_a_sleep, setup, teardown),
+		cmocka_unit_test_setup_teardown(what_others_bring_is_never_slept_over, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_wake_ends_a_sleep, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_end_sends_every_reset, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_end_has_an_end, setup, teardown),
 	};
