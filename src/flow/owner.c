@@ -14,8 +14,52 @@
 void owner_init(struct owner *owner, const struct siphash_key *key, uint32_t workers, uint32_t all)
 {
 	CHECK(workers > 0 && workers <= OWNER_WORKERS_MAX && (all == OWNER_BY_HASH || all < workers));
-	*owner = (struct owner){*key, workers, all};
+	*owner = (struct owner){*key, workers, all, NULL};
 }
+
+/* --- the card's hash ------------------------------------------------------------ */
+
+/* 32 bits of the key from a bit on; zeros follow it. */
+static uint32_t key_window(const uint8_t *key, uint32_t key_bytes, uint32_t bit)
+{
+	uint64_t window = 0;
+
+	for (uint32_t i = 0; i < 5; i++) {
+		uint32_t at = bit / 8 + i;
+
+		window = window << 8 | (at < key_bytes ? key[at] : 0u);
+	}
+	return (uint32_t)(window >> (8 - bit % 8));
+}
+
+void owner_rss_init(struct owner_rss *rss, const uint8_t *key, uint32_t key_bytes, uint32_t entries)
+{
+	CHECK(entries > 0 && entries <= OWNER_RSS_ENTRIES && (entries & (entries - 1)) == 0);
+	*rss = (struct owner_rss){.entries = entries};
+	for (uint32_t byte = 0; byte < OWNER_TUPLE_BYTES; byte++)
+		for (uint32_t value = 0; value < 256; value++)
+			for (uint32_t bit = 0; bit < 8; bit++)
+				if (value & 0x80u >> bit)
+					rss->tables[byte][value] ^= key_window(key, key_bytes,
+									       byte * 8 + bit);
+}
+
+/* The card hashes what comes in: source first, in network order. */
+uint32_t owner_rss_hash(const struct owner_rss *rss, const struct tuple4 *tuple)
+{
+	uint8_t bytes[OWNER_TUPLE_BYTES];
+	uint32_t hash = 0;
+
+	put32(bytes, tuple->remote_ip);
+	put32(bytes + 4, tuple->local_ip);
+	put16(bytes + 8, tuple->remote_port);
+	put16(bytes + 10, tuple->local_port);
+	for (uint32_t i = 0; i < OWNER_TUPLE_BYTES; i++)
+		hash ^= rss->tables[i][bytes[i]];
+	return hash;
+}
+
+/* --- frames -------------------------------------------------------------------------- */
 
 /* An error quotes a packet of ours, seen from the other side: its source is our end. */
 static uint32_t owner_of_icmp(const struct owner *owner, const uint8_t *at, size_t bytes, uint32_t here)

@@ -76,12 +76,39 @@ static int connect_worker(struct fleet *fleet, const struct fleet_config *config
 	return 0;
 }
 
+/* The card's table counts only when each of its queues is served. */
+static bool table_is_ours(const struct fleet_config *config)
+{
+	if (!config->rss || config->all != OWNER_BY_HASH)
+		return false;
+	for (uint32_t i = 0; i < config->rss->entries; i++)
+		if (config->rss->queues[i] >= config->queues)
+			return false;
+	return config->rss->entries > 0 && config->rss->entries <= OWNER_RSS_ENTRIES;
+}
+
+static void follow_card(struct fleet *fleet, const struct fleet_config *config)
+{
+	const struct sys_rss *card = config->rss;
+
+	if (!table_is_ours(config))
+		return;
+	fleet->rss = allocate(1, sizeof(*fleet->rss));
+	if (!fleet->rss) /* the keyed hash does, too */
+		return;
+	owner_rss_init(fleet->rss, card->key, card->key_bytes, card->entries);
+	for (uint32_t i = 0; i < card->entries; i++)
+		fleet->rss->workers[i] = (uint8_t)(card->queues[i] % config->workers);
+	fleet->owner.rss = fleet->rss;
+}
+
 int fleet_init(struct fleet *fleet, const struct fleet_config *config, char error[FLEET_ERROR_BYTES])
 {
 	int code = 0;
 
 	*fleet = (struct fleet){.ring_bytes = choose_ring_bytes(config)};
 	owner_init(&fleet->owner, &config->key, config->workers, config->all);
+	follow_card(fleet, config);
 	if (!allocate_all(fleet, config->workers)) {
 		snprintf(error, FLEET_ERROR_BYTES,
 			 "too little memory for the rings between workers: use fewer workers");
@@ -101,6 +128,7 @@ void fleet_fini(struct fleet *fleet)
 	for (uint32_t i = 0; fleet->memories && i < fleet->owner.workers; i++)
 		if (fleet->memories[i].base)
 			sys_memory_unmap(&fleet->memories[i]);
+	free(fleet->rss);
 	free(fleet->memories);
 	free(fleet->relays);
 	free(fleet->rings);

@@ -7,6 +7,7 @@
 
 #include "run/handover.h"
 #include "sys/memory.h"
+#include "sys/rss.h"
 
 #define FLEET_ERROR_BYTES 256
 
@@ -19,10 +20,12 @@ struct fleet_worker {
 struct fleet_config {
 	uint32_t workers;
 	struct fleet_worker worker[OWNER_WORKERS_MAX];
-	struct siphash_key key;   /* secret: decides who owns which flow */
-	uint32_t all;             /* for tests: owns every flow; OWNER_BY_HASH: nobody does */
-	uint32_t ring_bytes;      /* 0: a default */
-	enum sys_page_kind pages; /* of the rings */
+	struct siphash_key key;    /* secret: decides who owns which flow */
+	const struct sys_rss *rss; /* how the card spreads flows; NULL: nobody knows */
+	uint32_t queues;           /* that are served: queue i by worker i modulo `workers` */
+	uint32_t all;              /* for tests: owns every flow; OWNER_BY_HASH: nobody does */
+	uint32_t ring_bytes;       /* 0: a default */
+	enum sys_page_kind pages;  /* of the rings */
 };
 
 struct fleet {
@@ -32,6 +35,7 @@ struct fleet {
 	struct frame_ring *relays;   /* by the worker that has no queue */
 	struct sys_memory *memories; /* of the rings into each worker */
 	uint32_t ring_bytes;
+	struct owner_rss *rss; /* NULL: the keyed hash decides */
 };
 
 /* 0, or a negative errno and a sentence; what there is of it is freed by fleet_fini then, too. */

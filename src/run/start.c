@@ -320,11 +320,16 @@ static bool make_relay(struct run *run, struct member *member)
 static bool make_fleet(struct run *run)
 {
 	struct arena_secrets secrets;
-	struct fleet_config config = {
-		.workers = run->worker_count, .all = run->config.owner, .pages = run->config.pages};
+	struct sys_rss rss;
+	struct fleet_config config = {.workers = run->worker_count,
+				      .queues = run->port_count,
+				      .all = run->config.owner,
+				      .pages = run->config.pages};
 
 	if (run->worker_count == 1)
 		return true;
+	if (run->port_count > 1 && sys_rss_read(run->config.interface, &rss) == 0)
+		config.rss = &rss;
 	if (!draw_secrets(run, &secrets))
 		return false;
 	config.key = secrets.flow;
@@ -366,6 +371,17 @@ static void say_sharing(const struct run *run)
 		    "%s has one queue for %u workers: worker 0 receives, and hands over what is not "
 		    "its own",
 		    run->config.interface, run->worker_count);
+	else if (run->fleet.rss)
+		say(run,
+		    "%s tells how it spreads connections over its queues: they belong to the worker of "
+		    "their queue",
+		    run->config.interface);
+	else
+		say(run,
+		    "%s does not tell how it spreads connections over its queues: a hash says whose they "
+		    "are, "
+		    "and their packets are handed over where they arrive elsewhere",
+		    run->config.interface);
 	if (sys_topology_read(&topology) == 0 && topology.cpu_count <= run->worker_count)
 		say(run, "the workers take every processor: Linux shares them, and disturbs");
 }

@@ -181,6 +181,63 @@ static void what_cannot_be_parsed_stays(void **state)
 	assert_int_equal(owner_of_frame(&owner, frame, bytes, HERE), HERE);
 }
 
+/* --- the card's hash ------------------------------------------------------------------------ */
+
+/* The key and the sums that Microsoft publishes to verify receive side scaling. */
+static const uint8_t published_key[40] = {
+	0x6d, 0x5a, 0x56, 0xda, 0x25, 0x5b, 0x0e, 0xc2, 0x41, 0x67, 0x25, 0x3d, 0x43, 0xa3,
+	0x8f, 0xb0, 0xd0, 0xca, 0x2b, 0xcb, 0xae, 0x7b, 0x30, 0xb4, 0x77, 0xcb, 0x2d, 0xa3,
+	0x80, 0x30, 0xf2, 0x0c, 0x6a, 0x42, 0xb7, 0x3b, 0xbe, 0xac, 0x01, 0xfa,
+};
+
+static void the_cards_hash_is_toeplitz(void **state)
+{
+	static const struct {
+		const char *destination, *source;
+		uint16_t destination_port, source_port;
+		uint32_t hash;
+	} published[] = {
+		{"161.142.100.80", "66.9.149.187", 1766, 2794, 0x51ccc178},
+		{"65.69.140.83", "199.92.111.2", 4739, 14230, 0xc626b0ea},
+		{"12.22.207.184", "24.19.198.95", 38024, 12898, 0x5c2b394a},
+		{"209.142.163.6", "38.27.205.30", 2217, 48228, 0xafc7327f},
+		{"202.188.127.2", "153.39.163.191", 1303, 44251, 0x10e828a2},
+	};
+	static struct owner_rss rss;
+
+	(void)state;
+	owner_rss_init(&rss, published_key, sizeof(published_key), 128);
+	for (size_t i = 0; i < ARRAY_COUNT(published); i++) {
+		struct tuple4 tuple = {.local_port = published[i].destination_port,
+				       .remote_port = published[i].source_port};
+
+		assert_true(ipv4_from_text(published[i].destination, &tuple.local_ip));
+		assert_true(ipv4_from_text(published[i].source, &tuple.remote_ip));
+		assert_int_equal(owner_rss_hash(&rss, &tuple), published[i].hash);
+	}
+}
+
+static void flows_belong_where_the_card_sends_them(void **state)
+{
+	static struct owner_rss rss;
+	uint32_t counts[4] = {0};
+
+	(void)state;
+	owner_rss_init(&rss, published_key, sizeof(published_key), 128);
+	for (uint32_t i = 0; i < 128; i++)
+		rss.workers[i] = (uint8_t)(i % 4);
+	owner.rss = &rss;
+	for (uint32_t port = 1; port <= 10000; port++) {
+		const struct tuple4 tuple = {SERVER, PEER, 80, (uint16_t)port};
+		uint32_t who = owner_of_frame(&owner, frame, make_tcp((uint16_t)port, 80), HERE);
+
+		assert_int_equal(who, owner_rss_hash(&rss, &tuple) % 4);
+		counts[who]++;
+	}
+	for (uint32_t i = 0; i < 4; i++)
+		assert_in_range(counts[i], 2000, 3000);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -191,6 +248,8 @@ int main(void)
 		cmocka_unit_test_setup(fragments_meet, setup),
 		cmocka_unit_test_setup(an_icmp_error_follows_its_flow, setup),
 		cmocka_unit_test_setup(what_cannot_be_parsed_stays, setup),
+		cmocka_unit_test_setup(the_cards_hash_is_toeplitz, setup),
+		cmocka_unit_test_setup(flows_belong_where_the_card_sends_them, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
