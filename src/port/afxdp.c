@@ -313,6 +313,16 @@ static bool afxdp_wait_prepare(struct port *port)
 	return !afxdp->kick_pending && xsk_cons_nb_avail(&afxdp->rx, 1) == 0;
 }
 
+bool afxdp_is(const struct port *port)
+{
+	return port->ops == &afxdp_ops;
+}
+
+uint32_t afxdp_mtu_max(void)
+{
+	return AFXDP_MTU_MAX;
+}
+
 const struct port_ops afxdp_ops = {
 	.name = "afxdp",
 	.rx = afxdp_rx,

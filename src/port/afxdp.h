@@ -13,6 +13,7 @@ enum afxdp_mode {
 struct afxdp_config {
 	const char *interface;
 	uint32_t address; /* IPv4 address that is ours, host byte order; all else passes to the kernel */
+	bool shared;      /* instead: nothing is ours until it is claimed, and then by TCP port */
 	enum afxdp_mode mode;
 	uint16_t queues; /* queues to open from queue 0 on; 0: all that the interface has */
 	uint32_t frames; /* UMEM frames of 2 KB a queue; 0: a default */
@@ -25,5 +26,20 @@ struct afxdp_config {
  * with a sentence for the user in error. */
 int afxdp_open(const struct afxdp_config *config, struct port **ports, uint32_t max_ports,
 	       char error[PORT_ERROR_BYTES]);
+
+/* From now on (or no longer) these are ours: TCP to a claimed port at a claimed address, and the ICMP errors
+ * about it. `port` is any of the interface's, none of a wrapping one. -ENOSPC: too many addresses. */
+int afxdp_claim_address(struct port *port, uint32_t address);
+void afxdp_disclaim_address(struct port *port, uint32_t address);
+void afxdp_claim_port(struct port *port, uint16_t number);
+void afxdp_disclaim_port(struct port *port, uint16_t number);
+
+/* Frames of ours that came on queues which nobody serves: the interface has got more of them since. */
+uint64_t afxdp_stray_frames(struct port *port);
+
+/* Whether the port is of this kind. */
+bool afxdp_is(const struct port *port);
+/* The largest MTU that its frames have room for, whatever the interface's is now. */
+uint32_t afxdp_mtu_max(void);
 
 #endif

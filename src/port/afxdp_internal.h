@@ -48,6 +48,8 @@ struct afxdp_program {
 struct afxdp_program *afxdp_program_load(const struct afxdp_device *device, const struct afxdp_config *config,
 					 char error[PORT_ERROR_BYTES]);
 int afxdp_program_add_socket(struct afxdp_program *program, uint32_t queue, int socket_fd);
+/* For those who want to ask it without a network. */
+int afxdp_program_fd(const struct afxdp_program *program);
 /* The last user unloads. */
 void afxdp_program_put(struct afxdp_program *program);
 

@@ -1,7 +1,9 @@
 /* afxdp_program.c - loads the XDP program and keeps it attached.
  * In: the interface, the address to claim, the mode.
  * Out: a program that steers frames to the sockets it is given.
- * Owns: the BPF objects and the link. Nothing is pinned: all goes with the process. */
+ * Owns: the BPF objects and the link. Nothing is pinned: all goes with the process.
+ *
+ * Claims are plain memory that the program reads (its .bss is mapped): they take effect at once. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/if_link.h>
@@ -12,6 +14,7 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 
+#include "base/check.h"
 #include "port/afxdp_internal.h"
 
 /* Written by a tool, for less strict warnings than ours. */
@@ -20,6 +23,8 @@
 #pragma GCC diagnostic ignored "-Wsign-conversion"
 #include "afxdp.skel.h"
 #pragma GCC diagnostic pop
+
+#define STRAY_PROCESSORS 1024 /* more than Linux has here */
 
 static int program_refuse_load(int number, char error[PORT_ERROR_BYTES])
 {
@@ -90,7 +95,9 @@ static int program_start(struct afxdp_program *program, const struct afxdp_devic
 
 	program->skeleton = afxdp_bpf__open();
 	if (program->skeleton) {
-		program->skeleton->bss->claimed[0] = htonl(config->address);
+		program->skeleton->bss->by_port = config->shared;
+		if (!config->shared)
+			program->skeleton->bss->claimed[0] = htonl(config->address);
 		result = afxdp_bpf__load(program->skeleton);
 	} else {
 		result = -errno;
@@ -129,6 +136,73 @@ int afxdp_program_add_socket(struct afxdp_program *program, uint32_t queue, int 
 	if (bpf_map_update_elem(map, &queue, &socket_fd, BPF_ANY) < 0)
 		return -errno;
 	return 0;
+}
+
+int afxdp_program_fd(const struct afxdp_program *program)
+{
+	return bpf_program__fd(program->skeleton->progs.afxdp_steer);
+}
+
+/* --- claims ------------------------------------------------------------------ */
+
+static struct afxdp_program *program_of(struct port *port)
+{
+	CHECK(afxdp_is(port));
+	return ((struct afxdp_port *)port)->program;
+}
+
+int afxdp_claim_address(struct port *port, uint32_t address)
+{
+	__u32 *claimed = program_of(port)->skeleton->bss->claimed, word = htonl(address);
+	int place = -1;
+
+	for (int i = AFXDP_ADDRESSES; i-- > 0;) {
+		if (claimed[i] == word)
+			return 0;
+		if (claimed[i] == 0)
+			place = i;
+	}
+	if (place < 0)
+		return -ENOSPC;
+	__atomic_store_n(&claimed[place], word, __ATOMIC_RELEASE);
+	return 0;
+}
+
+void afxdp_disclaim_address(struct port *port, uint32_t address)
+{
+	__u32 *claimed = program_of(port)->skeleton->bss->claimed;
+
+	for (int i = 0; i < AFXDP_ADDRESSES; i++)
+		if (claimed[i] == htonl(address))
+			__atomic_store_n(&claimed[i], 0, __ATOMIC_RELEASE);
+}
+
+void afxdp_claim_port(struct port *port, uint16_t number)
+{
+	__u64 *words = program_of(port)->skeleton->bss->claimed_ports;
+
+	__atomic_fetch_or(&words[number / 64], 1ull << number % 64, __ATOMIC_RELEASE);
+}
+
+void afxdp_disclaim_port(struct port *port, uint16_t number)
+{
+	__u64 *words = program_of(port)->skeleton->bss->claimed_ports;
+
+	__atomic_fetch_and(&words[number / 64], ~(1ull << number % 64), __ATOMIC_RELEASE);
+}
+
+uint64_t afxdp_stray_frames(struct port *port)
+{
+	int map = bpf_map__fd(program_of(port)->skeleton->maps.verdicts);
+	int processors = libbpf_num_possible_cpus();
+	const uint32_t slot = AFXDP_NO_SOCKET;
+	uint64_t counts[STRAY_PROCESSORS] = {0}, sum = 0;
+
+	if (processors < 1 || processors > STRAY_PROCESSORS || bpf_map_lookup_elem(map, &slot, counts) < 0)
+		return 0;
+	for (int i = 0; i < processors; i++)
+		sum += counts[i];
+	return sum;
 }
 
 void afxdp_program_put(struct afxdp_program *program)

@@ -1,0 +1,135 @@
+"""The XDP program on a shared interface, asked frame by frame whose it is."""
+
+import pytest
+from scapy.all import ARP, Dot1Q, Ether, ICMP, IP, IPv6, Raw, TCP, UDP, fragment
+
+from hosts import Hosts
+
+OURS, SECOND, OTHER, PEER = "10.77.0.2", "10.77.0.3", "10.77.0.4", "10.77.0.1"
+WEB, SSH = 80, 22
+
+
+class Steer:
+    def __init__(self, hosts):
+        self.process = hosts.popen("server", [Hosts.built("tests/tools/steer"), "eth0", f"{OURS},{SECOND}",
+                                              f"{WEB},65535,5000"], stdin=-1)
+
+    def tell(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def ask(self, packet):
+        self.tell(bytes(packet).hex())
+        answer = self.process.stdout.readline().strip()
+        assert answer, self.process.stderr.read()
+        return answer
+
+
+@pytest.fixture(name="steer")
+def steer_program(hosts):
+    steer = Steer(hosts)
+    yield steer
+    steer.process.stdin.close()
+    assert steer.process.wait(5) == 0
+
+
+def ether():
+    return Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
+
+
+def tcp(port, address=OURS, **ip):
+    return ether() / IP(src=PEER, dst=address, **ip) / TCP(sport=40000, dport=port)
+
+
+def test_only_claimed_ports_at_claimed_addresses(steer):
+    for port in range(0, 65536, 257):
+        assert steer.ask(tcp(port)) == ("ours" if port == 65535 else "kernel"), port
+    for port in WEB, 5000, 65535:
+        for address in OURS, SECOND:
+            assert steer.ask(tcp(port, address)) == "ours"
+        assert steer.ask(tcp(port, OTHER)) == "kernel"
+        assert steer.ask(tcp(port, "0.0.0.0")) == "kernel"
+    for port in SSH, 0, 79, 81, 4999, 5001, 65534:
+        assert steer.ask(tcp(port)) == "kernel"
+
+
+def test_everything_else_is_the_kernels(steer):
+    inner = IP(src=PEER, dst=OURS)
+    for packet in [ether() / ARP(op=1, psrc=PEER, pdst=OURS), ether() / ARP(op=2, psrc=PEER, pdst=OURS),
+                   ether() / inner / ICMP(type=8) / b"12345678", ether() / inner / UDP(sport=5, dport=WEB),
+                   ether() / Dot1Q(vlan=5) / inner / TCP(dport=WEB), ether() / IPv6(dst="::1") / TCP(dport=WEB),
+                   ether() / Raw(b"\0" * 50)]:
+        assert steer.ask(packet) == "kernel", packet.summary()
+
+
+def test_frames_cut_short_and_long_headers(steer):
+    whole = bytes(tcp(WEB))
+    for length in range(14, len(whole)):  # four bytes of TCP are what it looks at
+        assert steer.ask(whole[:length].ljust(14)) == ("ours" if length >= 14 + 20 + 4 else "kernel"), length
+    options = tcp(WEB, options=[(b"\x01" * 40)])
+    options = ether() / IP(src=PEER, dst=OURS, options=b"\x01" * 40) / TCP(dport=WEB)
+    assert steer.ask(options) == "ours"
+    assert steer.ask(bytes(options)[:14 + 60 + 2]) == "kernel"
+    short = bytearray(whole)
+    short[14] = 0x44  # a header of 16 bytes
+    assert steer.ask(bytes(short)) == "kernel"
+
+
+def test_claims_change_while_it_runs(steer):
+    assert steer.ask(tcp(443)) == "kernel"
+    steer.tell("port 443")
+    assert steer.ask(tcp(443)) == "ours"
+    steer.tell("noport 443")
+    assert steer.ask(tcp(443)) == "kernel"
+    steer.tell(f"noaddress {SECOND}")
+    assert steer.ask(tcp(WEB, SECOND)) == "kernel"
+    assert steer.ask(tcp(WEB, OURS)) == "ours"
+    steer.tell(f"address {SECOND}")
+    assert steer.ask(tcp(WEB, SECOND)) == "ours"
+
+
+def quoting(kind, source=OURS, port=WEB, protocol=TCP, **ip):
+    quoted = IP(src=source, dst=PEER, **ip) / protocol(sport=port, dport=40000)
+    return ether() / IP(src="10.9.9.9", dst=OURS) / ICMP(type=kind, code=4 if kind == 3 else 0) / bytes(quoted)[:60]
+
+
+def test_icmp_errors_that_quote_us(steer):
+    for kind in range(256):
+        assert steer.ask(quoting(kind)) == ("ours" if kind in (3, 11, 12) else "kernel"), kind
+    assert steer.ask(quoting(3, port=SSH)) == "kernel"
+    assert steer.ask(quoting(3, source=OTHER)) == "kernel"
+    assert steer.ask(quoting(3, protocol=UDP)) == "kernel"
+    assert steer.ask(quoting(3, options=b"\x01" * 40)) == "kernel"  # the ports were cut off
+    whole = bytes(quoting(3))
+    for length in range(14, 14 + 20 + 8 + 20 + 4):
+        assert steer.ask(whole[:length]) == "kernel", length
+    assert steer.ask(whole[:14 + 20 + 8 + 20 + 8]) == "ours"
+
+
+def pieces(port, number, size=3000, source=PEER):
+    packet = IP(src=source, dst=OURS, id=number) / TCP(sport=40000, dport=port) / Raw(b"x" * size)
+    return [ether() / piece for piece in fragment(packet, 1480)]
+
+
+def test_fragments_go_where_the_first_went(steer):
+    ours, kernels = pieces(WEB, 1), pieces(SSH, 2)
+    assert len(ours) == len(kernels) == 3
+    assert steer.ask(ours[1]) == "kernel"  # before the first nobody knows
+    assert [steer.ask(piece) for piece in ours] == ["ours"] * 3
+    assert [steer.ask(piece) for piece in kernels] == ["kernel"] * 3
+    assert steer.ask(ours[2]) == "ours"
+    for other in [pieces(WEB, 3)[1], pieces(WEB, 1, source="10.77.0.9")[1]]:
+        assert steer.ask(other) == "kernel"
+    # The same number again, for a port that is not ours.
+    assert [steer.ask(piece) for piece in pieces(SSH, 1)] == ["kernel"] * 3
+
+
+def test_a_flood_of_fragments_forgets_the_oldest(steer):
+    first = pieces(WEB, 7)
+    assert steer.ask(first[0]) == "ours"
+    for number in range(1000, 7000):
+        steer.tell(bytes(pieces(WEB, number, 1480)[0]).hex())
+    for number in range(1000, 7000):
+        assert steer.process.stdout.readline() == "ours\n"
+    assert steer.ask(first[1]) == "kernel"
+    assert [steer.ask(piece) for piece in pieces(WEB, 8)] == ["ours"] * 3
