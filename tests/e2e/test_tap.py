@@ -129,6 +129,13 @@ def test_a_kernel_that_loses_frames(tap):
     assert counters["segments sent again"] > 10
 
 
+def test_long_frames_through_a_fault_port(tap):
+    """It cuts them: what is lost or damaged is a segment, as on a wire, and no damage gets through."""
+    tap.options += ["--fault", "loss=1%,reorder=1%,duplicate=1%,corrupt=0.5%,seed=3"]
+    _, counters = exchange(tap, True, 2 * MB, 2 * MB)
+    assert counters["segments received out of order"] > 10
+
+
 def test_a_large_mtu(tap):
     tap.hosts.run("server", ["ip", "link", "set", "tap0", "mtu", "9000"])
     exchange(tap, True, 16 * MB, 16 * MB)
