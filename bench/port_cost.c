@@ -3,7 +3,7 @@
  * Sending is tx_reserve and tx_submit of a burst; receiving is rx and rx_release of frames that wait already.
  * The bytes of a frame are not looked at. What the kernel does to bring a frame is the sender's time on veth,
  * and a system call of ours on TAP; what it does to send one is ours on both.
- * In: nothing; needs root for TAP and AF_XDP. Out: lines, ns a packet.
+ * In: nothing; needs root for all but the wire. Out: lines, ns a packet.
  * Owns: network namespaces without a name, which go with the process. */
 #define _GNU_SOURCE /* unshare, setns */
 #include <arpa/inet.h>
@@ -19,6 +19,7 @@
 #include "micro.h"
 #include "port/afxdp.h"
 #include "port/link.h"
+#include "port/packet_socket.h"
 #include "port/tap.h"
 #include "wire/bytes.h"
 
@@ -221,21 +222,39 @@ static void measure_tap(void)
 	measure_port("tap", port, sender_open("tap0"));
 }
 
-static void measure_afxdp(const char *name, enum afxdp_mode mode)
+/* A veth pair in a namespace of its own. */
+static void veth_make(void)
 {
-	const struct afxdp_config config = {.interface = "ours", .address = OUR_ADDRESS, .mode = mode};
-	char error[PORT_ERROR_BYTES];
-	struct port *port;
-
 	if (unshare(CLONE_NEWNET) < 0)
 		die("a network namespace", strerror(errno));
 	run("sysctl -qw net.ipv6.conf.default.disable_ipv6=1");
 	run("ip link add ours type veth peer name theirs");
 	run("ip link set ours up");
 	run("ip link set theirs up");
+}
+
+static void measure_afxdp(const char *name, enum afxdp_mode mode)
+{
+	const struct afxdp_config config = {.interface = "ours", .address = OUR_ADDRESS, .mode = mode};
+	char error[PORT_ERROR_BYTES];
+	struct port *port;
+
+	veth_make();
 	if (afxdp_open(&config, &port, 1, error) < 0)
 		die("afxdp", error);
 	measure_port(name, port, sender_open("theirs"));
+}
+
+static void measure_packet(void)
+{
+	const struct packet_socket_config config = {.interface = "ours", .address = OUR_ADDRESS};
+	char error[PORT_ERROR_BYTES];
+	struct port *port;
+
+	veth_make();
+	if (packet_socket_open(&config, &port, 1, error) < 0)
+		die("packet", error);
+	measure_port("packet", port, sender_open("theirs"));
 }
 
 /* --- the call itself ---------------------------------------------------------------------- */
@@ -274,9 +293,10 @@ int main(void)
 	measure_wire(64);
 	measure_wire(1514);
 	if (geteuid() != 0)
-		die("TAP and AF_XDP", "they are measured as root only");
+		die("TAP, AF_XDP and packet sockets", "these are measured as root only");
 	measure_tap();
 	measure_afxdp("afxdp, generic", AFXDP_GENERIC);
 	measure_afxdp("afxdp, native", AFXDP_NATIVE);
+	measure_packet();
 	return 0;
 }
