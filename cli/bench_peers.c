@@ -54,8 +54,7 @@ static uint16_t peer_port(uint32_t index)
 	return (uint16_t)(PORT_FIRST + index % PEERS_PER_HOST * PORT_STEP);
 }
 
-/* UINT32_MAX: no peer is called that. */
-static uint32_t peer_called(const struct peers *peers, uint32_t address, uint16_t port)
+uint32_t peers_index(const struct peers *peers, uint32_t address, uint16_t port)
 {
 	uint32_t host = address - PEERS_NETWORK;
 	uint32_t place = (uint32_t)(port - PORT_FIRST) / PORT_STEP;
@@ -214,6 +213,20 @@ static void note_wrong(struct peers *peers, const uint8_t *frame, uint32_t bytes
 	snprintf(peers->wrong, sizeof(peers->wrong), "%s: %s", why, text);
 }
 
+/* Peers are not equally far away: the last acknowledgement changes places with one of those before it. */
+static void swap_acks(struct peers *peers, uint32_t last)
+{
+	uint32_t back = random_below(&peers->random, MIN_OF(peers->shuffle, peers->ack_count));
+	struct peers_ack *a = &peers->acks[last];
+	struct peers_ack *b = &peers->acks[(last + PEERS_ACKS_WAITING - back) % PEERS_ACKS_WAITING];
+	struct peers_ack kept = *a;
+
+	a->index = b->index;
+	a->asked = b->asked;
+	b->index = kept.index;
+	b->asked = kept.asked;
+}
+
 static void await_ack(struct peers *peers, uint32_t index, uint64_t now_us)
 {
 	uint32_t last = (peers->ack_first + peers->ack_count) % PEERS_ACKS_WAITING;
@@ -223,6 +236,8 @@ static void await_ack(struct peers *peers, uint32_t index, uint64_t now_us)
 	peers->acks[last] = (struct peers_ack){index, peers->peer[index].asked,
 					       now_us + PEERS_DELAYED_ACK_US};
 	peers->ack_count++;
+	if (peers->shuffle)
+		swap_acks(peers, last);
 }
 
 static const char *take_syn_ack(struct peers *peers, struct peer *peer, const struct tcp_segment *segment)
@@ -239,6 +254,21 @@ static const char *take_syn_ack(struct peers *peers, struct peer *peer, const st
 	return NULL;
 }
 
+static const char *take_push(struct peers *peers, uint32_t index, const struct tcp_segment *segment,
+			     uint64_t now_us)
+{
+	struct peer *peer = &peers->peer[index];
+
+	if (segment->seq != peer->ack || segment->payload_bytes != peers->push_bytes ||
+	    memcmp(segment->payload, peers->push, peers->push_bytes) != 0)
+		return "message with other bytes than were pushed";
+	peer->ack += peers->push_bytes;
+	peer->ts_echo = segment->ts_val;
+	peers->stats.pushed++;
+	await_ack(peers, index, now_us);
+	return NULL;
+}
+
 static const char *take_reply(struct peers *peers, uint32_t index, const struct tcp_segment *segment,
 			      uint64_t now_us)
 {
@@ -247,8 +277,12 @@ static const char *take_reply(struct peers *peers, uint32_t index, const struct 
 
 	if (seq_lt(segment->seq, peer->ack)) {
 		peers->stats.again++;
+		if (peers->push) /* no request will acknowledge it */
+			await_ack(peers, index, now_us);
 		return NULL;
 	}
+	if (peer->state == PEER_OPEN && peers->push)
+		return take_push(peers, index, segment, now_us);
 	if (peer->state != PEER_WAITING)
 		return "data without a request";
 	if (segment->seq != peer->ack || segment->ack != peer->seq)
@@ -285,7 +319,7 @@ static const char *take_segment(struct peers *peers, uint32_t index, const struc
 	return NULL;
 }
 
-void peers_take(struct peers *peers, const uint8_t *frame, uint32_t bytes, uint64_t now_us)
+uint32_t peers_take(struct peers *peers, const uint8_t *frame, uint32_t bytes, uint64_t now_us)
 {
 	const uint8_t *at = frame + ETH_HEADER_BYTES;
 	struct eth_header eth;
@@ -299,17 +333,18 @@ void peers_take(struct peers *peers, const uint8_t *frame, uint32_t bytes, uint6
 	    ipv4_parse(at, bytes - ETH_HEADER_BYTES, &ip) != DROP_NONE || ip.source != peers->server ||
 	    ip.protocol != IP_PROTOCOL_TCP) {
 		note_wrong(peers, frame, bytes, "frame that is not from the server to the gateway");
-		return;
+		return UINT32_MAX;
 	}
 	at += ip.header_bytes;
 	tcp_bytes = ip.total_bytes - ip.header_bytes;
 	if (tcp_parse(at, tcp_bytes, &segment) != DROP_NONE || segment.source_port != peers->port ||
 	    !tcp_checksum_good(at, tcp_bytes, ip.source, ip.destination)) {
 		note_wrong(peers, frame, bytes, "segment that cannot be read");
-		return;
+		return UINT32_MAX;
 	}
-	index = peer_called(peers, ip.destination, segment.destination_port);
+	index = peers_index(peers, ip.destination, segment.destination_port);
 	wrong = index == UINT32_MAX ? "segment for nobody" : take_segment(peers, index, &segment, now_us);
 	if (wrong)
 		note_wrong(peers, frame, bytes, wrong);
+	return index;
 }

@@ -35,6 +35,7 @@ struct peers_ack {
 struct peers_stats {
 	uint64_t opened;
 	uint64_t requests;  /* answered, and right in every byte we look at */
+	uint64_t pushed;    /* messages that nobody asked for, and right */
 	uint64_t acks;      /* sent on their own */
 	uint64_t again;     /* segments that we had already: retransmissions */
 	uint64_t bare_acks; /* from the server, without data */
@@ -49,6 +50,9 @@ struct peers {
 	uint32_t server; /* address */
 	uint16_t port;
 	struct eth_address server_mac, gateway_mac;
+	const uint8_t *push; /* what comes to a peer that waits for nothing; NULL: nothing may */
+	uint32_t push_bytes;
+	uint32_t shuffle;       /* acknowledgements come in another order, by so many places at most */
 	struct peers_ack *acks; /* a ring, oldest first */
 	uint32_t ack_first, ack_count;
 	struct random random;
@@ -59,8 +63,11 @@ struct peers {
 
 /* Bytes for peers_init; memory is zeroed. */
 size_t peers_bytes(uint32_t count);
-/* The fields from `count` to `gateway_mac` are set by the caller. */
+/* The fields from `count` to `shuffle` are set by the caller. */
 void peers_init(struct peers *peers, void *memory);
+
+/* The peer of this name; UINT32_MAX: there is none. */
+uint32_t peers_index(const struct peers *peers, uint32_t address, uint16_t port);
 
 /* Each writes one frame and returns its bytes. */
 uint32_t peers_syn(struct peers *peers, uint32_t index, uint8_t *frame, uint64_t now_us);
@@ -70,7 +77,7 @@ uint32_t peers_request(struct peers *peers, uint32_t index, uint8_t *frame, uint
 uint32_t peers_pick(struct peers *peers);
 /* The next acknowledgement that is due: writes it and returns its bytes, 0 when there is none. */
 uint32_t peers_due_ack(struct peers *peers, uint8_t *frame, uint64_t now_us);
-/* Checks a frame of the server byte for byte and takes note of it. */
-void peers_take(struct peers *peers, const uint8_t *frame, uint32_t bytes, uint64_t now_us);
+/* Checks a frame of the server byte for byte and takes note of it. Whom it was for; UINT32_MAX: nobody. */
+uint32_t peers_take(struct peers *peers, const uint8_t *frame, uint32_t bytes, uint64_t now_us);
 
 #endif

@@ -13,6 +13,7 @@
 
 #include "sock/sock.h"
 
+#define A_ROUND    32u  /* receivers each time the clock moves: see below */
 #define QUANTUM    16u  /* visits before the next fan-out has its turn */
 #define VISITS_MAX 256u /* in one slice, receivers or not */
 #define AHEAD      8u   /* blocks on their way from memory in a sweep */
@@ -352,9 +353,19 @@ static void settle_awaiting(struct core *core)
 	}
 }
 
+/* Each message brings an acknowledgement. A worker takes in one burst a round but may send several; it reads
+ * the clock once a round. So a round sends half a burst, that the acknowledgements, and others' frames with
+ * them, are taken in as fast as they come. */
+static uint32_t left_of_round(const struct core *core)
+{
+	return core->now_us == core->fanout_us ? core->fanout_left : A_ROUND;
+}
+
 void fanout_slice(struct core *core, uint32_t most)
 {
-	struct budget budget = {most, VISITS_MAX};
+	uint32_t left = left_of_round(core);
+	struct budget budget = {MIN_OF(most, left), VISITS_MAX};
+	uint32_t sends = budget.sends;
 
 	if (core->fanouts_awaiting.oldest != POOL_NONE)
 		settle_awaiting(core);
@@ -374,9 +385,16 @@ void fanout_slice(struct core *core, uint32_t most)
 		if (idle > C10M_FANOUTS_MAX)
 			break;
 	}
+	core->fanout_us = core->now_us;
+	core->fanout_left = left - (sends - budget.sends);
 }
 
 bool fanout_due(const struct core *core)
+{
+	return left_of_round(core) > 0 && fanout_waits(core);
+}
+
+bool fanout_waits(const struct core *core)
 {
 	uint32_t index = core->fanouts_active.oldest;
 

@@ -27,8 +27,9 @@ struct fanout {
 
 /* Fan-outs go on: at most `most` connections are given their message. */
 void fanout_slice(struct core *core, uint32_t most);
-/* Whether fanout_slice has something to do now. */
+/* Whether fanout_slice has something to do now; or as soon as the clock moves. */
 bool fanout_due(const struct core *core);
+bool fanout_waits(const struct core *core);
 /* When it has at the latest; false: not by time. */
 bool fanout_deadline(const struct core *core, uint32_t *tick);
 /* A member leaves its group: who would have come to it next comes to the one behind it. */

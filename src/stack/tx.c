@@ -232,6 +232,8 @@ uint64_t stack_deadline(const struct stack *stack)
 	has = time_wait_deadline(core, &tick);
 	nearer(has, tick, core->now_tick, &best);
 	if (fanouts_exist(core)) {
+		if (fanout_waits(core))
+			return core->now_us + 1;
 		has = fanout_deadline(core, &tick);
 		nearer(has, tick, core->now_tick, &best);
 	}

@@ -101,6 +101,8 @@ struct core {
 	struct pool groups, fanouts;
 	struct index_list fanouts_active, fanouts_awaiting; /* `oldest` has the next turn */
 	struct sweep sweeps[SWEEPS_MAX];
+	uint64_t fanout_us;         /* when fan-outs had their last slice ... */
+	uint32_t fanout_left;       /* ... and how many more connections they may be given at that time */
 	uint32_t busy_index; /* the block whose callback runs: it is freed when that returns */
 	struct service_deadlines deadlines[SERVICES_MAX];
 	struct admission admission;

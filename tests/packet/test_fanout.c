@@ -589,7 +589,7 @@ static void requests_that_make_no_sense(void **state)
 		assert_int_equal(c10m_fanout(worker, &request), 0);
 	assert_int_equal(c10m_fanout(worker, &request), -EAGAIN);
 	c10m_message_release(worker, message);
-	flush(t);
+	pass_ms(t, 1); /* more than one round */
 	discard_out(t);
 	inject(t, ". seq 1 ack 11");
 	discard_out(t);
@@ -598,6 +598,33 @@ static void requests_that_make_no_sense(void **state)
 	request.message = message; /* stale */
 	assert_int_equal(c10m_fanout(worker, &request), -EINVAL);
 	assert_int_equal(c10m_conn_send_message(app_conn(t, 0), message), 0);
+	test_finish(t);
+}
+
+/* Acknowledgements have to be taken in as fast as messages go out. */
+static void a_round_sends_half_a_burst(void **state)
+{
+	struct test *t = test_begin();
+	struct done done = {0};
+
+	(void)state;
+	test_start(t);
+	for (unsigned i = 0; i < 50; i++) {
+		use_peer(t, 0);
+		t->peer->port = (uint16_t)(2000 + i);
+		open_server(t);
+	}
+	fan_out(t, message_at_position(t, 0, 10), &done);
+	assert_int_equal(discard_out(t), 32);
+	assert_int_equal(done.calls, 0);
+	assert_true(stack_deadline(t->stack) == t->now_us + 1);
+	pass_us(t, 1);
+	assert_int_equal(discard_out(t), 18);
+	assert_int_equal(done.calls, 1);
+	for (unsigned i = 0; i < 50; i++)
+		app_abort(t, i);
+	discard_events(t);
+	discard_out(t);
 	test_finish(t);
 }
 
@@ -707,6 +734,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(closing_and_connecting_ones_get_nothing),
 	TEST(several_take_turns),
 	TEST(requests_that_make_no_sense),
+	TEST(a_round_sends_half_a_burst),
 	TEST(on_done_may_start_the_next),
 	TEST(rebuild_counts_references_anew),
 	TEST(stop_ends_fan_outs),
