@@ -455,7 +455,7 @@ static void print(const struct bench *bench, const struct figures *figures)
 		return;
 	}
 	printf("%" PRIu32 " connections%s: %.0f messages/s, %.0f ns each with its acknowledgement, all "
-			  "acknowledged after %.0f ms, %" PRIu64 " sent again\n",
+	       "acknowledged after %.0f ms, %" PRIu64 " sent again\n",
 	       options->connections, options->group ? " of a group" : "", figures->messages_per_second,
 	       figures->ns_per_message, figures->all_acknowledged_ms, figures->again);
 	printf("  echo at %" PRIu32 "/s: p50 %.1f us, p99 %.1f us, longest %.1f us of %" PRIu64

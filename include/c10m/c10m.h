@@ -333,6 +333,11 @@ enum c10m_limits_answer {
 C10M_API enum c10m_limits_answer c10m_limits_check(const c10m_worker *worker, uint32_t service,
 						   uint32_t address);
 
+/* `on_time` is called once in `ms` milliseconds (up to 24 days), on this worker; 0 takes it back. One timer a
+ * worker, which a new call replaces; on_time may set it again. */
+C10M_API void c10m_worker_timer(c10m_worker *worker, uint32_t ms,
+				void (*on_time)(c10m_worker *worker, void *context), void *context);
+
 /* Microseconds on the worker's clock, read once a burst. */
 C10M_API uint64_t c10m_now_us(const c10m_worker *worker);
 

@@ -325,6 +325,28 @@ enum c10m_limits_answer c10m_limits_check(const c10m_worker *worker, uint32_t se
 	default:
 		return C10M_LIMITS_DENIED;
 	}
+
+/* A tick may have almost passed already: one more, as for connections. */
+void c10m_worker_timer(c10m_worker *worker, uint32_t ms, void (*on_time)(c10m_worker *worker, void *context),
+		       void *context)
+{
+	struct core *core = (struct core *)worker;
+
+	core->timer = (struct worker_timer){
+		.on_time = ms ? on_time : NULL,
+		.context = context,
+		.tick = core->now_tick + MIN_OF(ms, TICKS_MAX_AHEAD) + 1,
+	};
+}
+
+void sock_worker_timer(struct core *core)
+{
+	struct worker_timer due = core->timer;
+
+	core->timer.on_time = NULL;
+	core->busy_index = SOCK_BUSY_ELSEWHERE;
+	due.on_time((c10m_worker *)core, due.context);
+	core->busy_index = POOL_NONE;
 }
 
 uint64_t c10m_now_us(const c10m_worker *worker)

@@ -10,6 +10,9 @@ extern const struct core_events sock_events;
 /* core->busy_index while a callback runs that is no connection's. */
 #define SOCK_BUSY_ELSEWHERE (POOL_NONE - 1)
 
+/* The worker's own timer is due. */
+void sock_worker_timer(struct core *core);
+
 /* Cores of this process by id: a c10m_conn finds its core by the id in its block. */
 void sock_register(struct core *core);
 void sock_unregister(const struct core *core);

@@ -87,6 +87,8 @@ static void run_timers(struct stack *stack)
 		admission_recount(core);
 	if (unlikely(sock_can_feed(core)))
 		sock_feed_starved(core);
+	if (core->timer.on_time && tick_reached(core->timer.tick, core->now_tick))
+		sock_worker_timer(core);
 	half_open_expire(core);
 	time_wait_expire(core);
 	if (core->net.destinations.probing && tick_reached(core->net.probe_tick, core->now_tick))
@@ -231,6 +233,7 @@ uint64_t stack_deadline(const struct stack *stack)
 	nearer(has, tick, core->now_tick, &best);
 	has = time_wait_deadline(core, &tick);
 	nearer(has, tick, core->now_tick, &best);
+	nearer(core->timer.on_time != NULL, core->timer.tick, core->now_tick, &best);
 	if (fanouts_exist(core)) {
 		if (fanout_waits(core))
 			return core->now_us + 1;

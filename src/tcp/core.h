@@ -37,6 +37,13 @@ struct index_list {
 	uint32_t oldest, newest;
 };
 
+/* c10m_worker_timer. */
+struct worker_timer {
+	void (*on_time)(c10m_worker *worker, void *context); /* NULL: not set */
+	void *context;
+	uint32_t tick;
+};
+
 /* A fan-out walks over the blocks from `next` to `end`. */
 struct sweep {
 	uint32_t next, end; /* equal: none */
@@ -101,6 +108,7 @@ struct core {
 	struct pool groups, fanouts;
 	struct index_list fanouts_active, fanouts_awaiting; /* `oldest` has the next turn */
 	struct sweep sweeps[SWEEPS_MAX];
+	struct worker_timer timer;
 	uint64_t fanout_us;         /* when fan-outs had their last slice ... */
 	uint32_t fanout_left;       /* ... and how many more connections they may be given at that time */
 	uint32_t busy_index; /* the block whose callback runs: it is freed when that returns */

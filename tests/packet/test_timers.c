@@ -359,6 +359,45 @@ static void many_timers(void **state)
 	test_finish(t);
 }
 
+/* --- the worker's own timer ------------------------------------------------------------------ */
+
+static unsigned times;
+
+static void on_time(c10m_worker *worker, void *context)
+{
+	const unsigned *again = context;
+
+	if (++times < *again)
+		c10m_worker_timer(worker, 100, on_time, context);
+}
+
+static void worker_timer(void **state)
+{
+	struct test *t = test_begin();
+	c10m_worker *worker;
+	unsigned again = 3;
+
+	(void)state;
+	test_start(t);
+	worker = stack_worker(t->stack);
+	times = 0;
+	c10m_worker_timer(worker, 100, on_time, &again);
+	pass_ms(t, 99);
+	assert_int_equal(times, 0);
+	pass_ms(t, 3);
+	assert_int_equal(times, 1);
+	pass_ms(t, 1000);
+	assert_int_equal(times, 3);
+	c10m_worker_timer(worker, 100, on_time, &again);
+	c10m_worker_timer(worker, 500, on_time, &again); /* in its place */
+	pass_ms(t, 400);
+	assert_int_equal(times, 3);
+	c10m_worker_timer(worker, 0, on_time, &again);
+	pass_ms(t, 1000);
+	assert_int_equal(times, 3);
+	test_finish(t);
+}
+
 static const struct CMUnitTest tests[] = {
 	TEST(timer_fires_in_time),
 	TEST(trap_the_longest_timer),
@@ -377,6 +416,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(nothing_to_do_has_no_deadline),
 	TEST(first_timer_after_a_month_of_silence),
 	TEST(many_timers),
+	TEST(worker_timer),
 };
 
 PACKET_MAIN(tests)
