@@ -304,15 +304,16 @@ struct c10m_fanout_request {
 	void *context;
 };
 
-#define C10M_FANOUTS_MAX 64 /* under way on one worker */
+#define C10M_FANOUTS_MAX 64 /* under way or queued on one worker */
 
-/* Starts to send a message to many connections of this worker, in slices between which all others are served;
- * several at once take turns. Receivers are those that are established (and have not closed their direction
- * of sending) when their turn comes, and were members, or were open, when the fan-out began to work: who
- * joins or opens later gets nothing, who leaves or ends before its turn neither. Four fan-outs to whole
- * services work at a time; a fifth begins when one of them is through. The fan-out holds the message itself.
- * 0, -EINVAL: stale message or group, no such service, no topic to coalesce by; -EAGAIN: C10M_FANOUTS_MAX are
- * under way. */
+/* Starts to send a message to many connections of this worker, in slices between which all others are served.
+ * Fan-outs to the same group, or to the same service, work one after the other: each receiver gets their
+ * messages in the order of these calls. Those to others take turns (of whole services, four at a time).
+ * Receivers are those that are established and have not closed their direction of sending when their turn
+ * comes, and that were members, or had their block, when the fan-out began to work: who joins or opens later
+ * gets nothing, who leaves or ends before its turn neither. The fan-out holds the message itself. 0, -EINVAL:
+ * stale message or group, no such service, no topic to coalesce by; -EAGAIN: C10M_FANOUTS_MAX are under way
+ * or queued. */
 C10M_API int c10m_fanout(c10m_worker *worker, const struct c10m_fanout_request *request);
 
 /* Puts other limits in force for a service, from the next segment on: what is established stays. Called on

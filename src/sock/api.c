@@ -325,6 +325,7 @@ enum c10m_limits_answer c10m_limits_check(const c10m_worker *worker, uint32_t se
 	default:
 		return C10M_LIMITS_DENIED;
 	}
+}
 
 /* A tick may have almost passed already: one more, as for connections. */
 void c10m_worker_timer(c10m_worker *worker, uint32_t ms, void (*on_time)(c10m_worker *worker, void *context),

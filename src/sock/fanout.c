@@ -68,33 +68,67 @@ static void prefetch_member(const struct core *core, const struct fanout *fanout
 	PREFETCH_WRITE(core->blocks.objects + (size_t)index * core->blocks.stride + service->groups_at);
 }
 
+static bool has_turns(const struct core *core, const struct fanout *fanout)
+{
+	for (uint32_t i = core->fanouts_active.oldest; i != POOL_NONE; i = fanout_at(core, i)->next) {
+		const struct fanout *other = fanout_at(core, i);
+
+		if (other->group == fanout->group &&
+		    (fanout->group != POOL_NONE || other->request.service == fanout->request.service))
+			return true;
+	}
+	return false;
+}
+
 static bool take_sweep(struct core *core, struct fanout *fanout)
 {
 	for (uint8_t i = 0; i < SWEEPS_MAX; i++) {
-		if (core->sweeps[i].next < core->sweeps[i].end)
+		if (core->sweeps[i].taken)
 			continue;
-		core->sweeps[i] = (struct sweep){0, core->blocks.fresh};
+		core->sweeps[i] = (struct sweep){0, core->blocks.fresh, true};
 		fanout->sweep = i;
 		return true;
 	}
 	return false;
 }
 
-static void begin(struct core *core, struct fanout *fanout, uint32_t index)
+static void enter_group(struct core *core, struct fanout *fanout)
 {
-	fanout->sweep = SWEEP_NONE;
-	if (fanout->group == POOL_NONE) {
-		take_sweep(core, fanout);
-	} else {
-		struct group *group = group_at(core, fanout->group);
+	const struct group *group = group_at(core, fanout->group);
 
-		group->fanouts++;
-		for (unsigned i = 0; i < GROUP_LISTS; i++) {
-			fanout->cursors[i] = group->heads[i];
-			prefetch_member(core, fanout, group->heads[i]);
-		}
+	for (unsigned i = 0; i < GROUP_LISTS; i++) {
+		fanout->cursors[i] = group->heads[i];
+		prefetch_member(core, fanout, group->heads[i]);
 	}
+}
+
+/* One at a time works on the same receivers: so each gets the messages in the order of the fan-outs. */
+static bool begin(struct core *core, uint32_t index)
+{
+	struct fanout *fanout = fanout_at(core, index);
+
+	if (has_turns(core, fanout))
+		return false;
+	if (fanout->group != POOL_NONE)
+		enter_group(core, fanout);
+	else if (!take_sweep(core, fanout))
+		return false;
 	list_add(core, &core->fanouts_active, index);
+	return true;
+}
+
+/* One has come to its end: whoever waited for that begins. */
+static void begin_queued(struct core *core)
+{
+	struct index_list old = core->fanouts_queued;
+
+	core->fanouts_queued.oldest = POOL_NONE;
+	while (old.oldest != POOL_NONE) {
+		uint32_t index = list_take(core, &old);
+
+		if (!begin(core, index))
+			list_add(core, &core->fanouts_queued, index);
+	}
 }
 
 int c10m_fanout(c10m_worker *worker, const struct c10m_fanout_request *request)
@@ -120,9 +154,13 @@ int c10m_fanout(c10m_worker *worker, const struct c10m_fanout_request *request)
 		.bytes = message_at(&core->messages, message)->bytes,
 		.acknowledged_before = message_at(&core->messages, message)->acknowledged,
 		.group = group,
+		.sweep = SWEEP_NONE,
 	};
 	message_hold(&core->messages, message);
-	begin(core, fanout, index);
+	if (group != POOL_NONE)
+		group_at(core, group)->fanouts++;
+	if (!begin(core, index))
+		list_add(core, &core->fanouts_queued, index);
 	return 0;
 }
 
@@ -157,7 +195,10 @@ static void conclude(struct core *core, uint32_t index)
 	if (fanout->group != POOL_NONE) {
 		group_at(core, fanout->group)->fanouts--;
 		group_settle(core, fanout->group);
+	} else {
+		core->sweeps[fanout->sweep] = (struct sweep){0};
 	}
+	begin_queued(core);
 	if (fanout->request.flags & C10M_FANOUT_AWAIT && is_awaited(core, fanout))
 		list_add(core, &core->fanouts_awaiting, index);
 	else
@@ -326,16 +367,10 @@ static bool can_go_on(const struct core *core, struct fanout *fanout)
 /* True when all had their turn. When the worker stops it is over for those that had none. */
 static bool take_turn(struct core *core, struct fanout *fanout, struct budget *budget)
 {
-	if (unlikely(core->stopping)) {
-		if (fanout->sweep != SWEEP_NONE)
-			core->sweeps[fanout->sweep].next = core->sweeps[fanout->sweep].end;
+	if (unlikely(core->stopping))
 		return true;
-	}
-	if (fanout->group != POOL_NONE)
-		return group_turn(core, fanout, budget);
-	if (fanout->sweep == SWEEP_NONE && !take_sweep(core, fanout))
-		return false;
-	return sweep_turn(core, fanout, budget);
+	return fanout->group != POOL_NONE ? group_turn(core, fanout, budget)
+					  : sweep_turn(core, fanout, budget);
 }
 
 static void settle_awaiting(struct core *core)
@@ -458,15 +493,26 @@ static uint32_t group_verify(const struct core *core, uint32_t index)
 	return group->fanouts;
 }
 
+static uint32_t list_length(const struct core *core, const struct index_list *list, uint32_t *over_groups)
+{
+	uint32_t length = 0;
+
+	for (uint32_t i = list->oldest; i != POOL_NONE; i = fanout_at(core, i)->next, length++)
+		*over_groups += fanout_at(core, i)->group != POOL_NONE;
+	return length;
+}
+
 void fanout_verify(const struct core *core)
 {
-	uint32_t active = 0, awaiting = 0, over_groups = 0;
+	uint32_t over_groups = 0, sweeps = 0;
+	uint32_t active = list_length(core, &core->fanouts_active, &over_groups);
+	uint32_t queued = list_length(core, &core->fanouts_queued, &over_groups);
+	uint32_t not_counted = 0, awaiting = list_length(core, &core->fanouts_awaiting, &not_counted);
 
-	for (uint32_t i = core->fanouts_active.oldest; i != POOL_NONE; i = fanout_at(core, i)->next, active++)
-		over_groups += fanout_at(core, i)->group != POOL_NONE;
-	for (uint32_t i = core->fanouts_awaiting.oldest; i != POOL_NONE; i = fanout_at(core, i)->next)
-		awaiting++;
-	CHECK(active + awaiting == pool_live(&core->fanouts));
+	for (unsigned i = 0; i < SWEEPS_MAX; i++)
+		sweeps += core->sweeps[i].taken;
+	CHECK(active + queued + awaiting == pool_live(&core->fanouts) && (active || !queued));
+	CHECK(sweeps <= active);
 	for (uint32_t i = 0; i < core->groups.fresh; i++)
 		if (group_at(core, i)->in_use)
 			over_groups -= group_verify(core, i);

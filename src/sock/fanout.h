@@ -1,8 +1,8 @@
 /* fanout.h - one message to many connections, a slice at a time.
  *
- * A fan-out walks over all blocks (a sweep) or over a group. It stands in the list of the active ones and
- * takes its turn there; with C10M_FANOUT_AWAIT it then waits, in another list, until its message is referred
- * to no more. */
+ * A fan-out walks over all blocks (a sweep) or over a group. It is queued while an older one works on the
+ * same receivers; then it stands in the list of the active ones and takes its turn there; with
+ * C10M_FANOUT_AWAIT it waits at last, in a third list, until its message is referred to no more. */
 #ifndef C10M_SOCK_FANOUT_H
 #define C10M_SOCK_FANOUT_H
 
@@ -19,7 +19,7 @@ struct fanout {
 	uint32_t group;                /* POOL_NONE: a sweep */
 	uint32_t cursors[GROUP_LISTS]; /* whose turn comes next in each list of the group */
 	uint32_t stalled_tick;         /* since when no memory was free */
-	uint8_t sweep;                 /* of core->sweeps; SWEEP_NONE: waits for one */
+	uint8_t sweep;                 /* of core->sweeps; SWEEP_NONE: none yet */
 	bool stalled, given_up;
 };
 

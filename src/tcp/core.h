@@ -46,7 +46,8 @@ struct worker_timer {
 
 /* A fan-out walks over the blocks from `next` to `end`. */
 struct sweep {
-	uint32_t next, end; /* equal: none */
+	uint32_t next, end; /* equal: it is through */
+	bool taken;
 };
 
 /* A service's settings, defaults filled in. */
@@ -106,12 +107,12 @@ struct core {
 	uint32_t cookie_tick; /* when the last SYN cookie went out */
 	bool cookies_out;
 	struct pool groups, fanouts;
-	struct index_list fanouts_active, fanouts_awaiting; /* `oldest` has the next turn */
+	struct index_list fanouts_active, fanouts_queued, fanouts_awaiting; /* `oldest` has the next turn */
 	struct sweep sweeps[SWEEPS_MAX];
 	struct worker_timer timer;
-	uint64_t fanout_us;         /* when fan-outs had their last slice ... */
-	uint32_t fanout_left;       /* ... and how many more connections they may be given at that time */
-	uint32_t busy_index; /* the block whose callback runs: it is freed when that returns */
+	uint64_t fanout_us;   /* when fan-outs had their last slice ... */
+	uint32_t fanout_left; /* ... and how many more connections they may be given at that time */
+	uint32_t busy_index;  /* the block whose callback runs: it is freed when that returns */
 	struct service_deadlines deadlines[SERVICES_MAX];
 	struct admission admission;
 	uint64_t owned[65536 / 64]; /* a bit for each port that is ours to answer for */

@@ -565,6 +565,53 @@ static void several_take_turns(void **state)
 	test_finish(t);
 }
 
+/* Lets so many frames out; each receiver must have had every message before the letter of this one. */
+static void let_out(struct test *t, uint32_t frames, char last[PEERS_MAX])
+{
+	uint8_t data[16][FRAME_ROOM];
+	struct packet packets[16];
+	uint32_t count;
+
+	for (uint32_t i = 0; i < frames; i++)
+		packets[i] = (struct packet){.data = data[i], .room = FRAME_ROOM};
+	count = stack_tx(t->stack, t->now_us, packets, frames);
+	for (uint32_t i = 0; i < count; i++) {
+		unsigned peer = (unsigned)(data[i][36] << 8 | data[i][37]) - PEER_PORT;
+
+		for (uint32_t at = 14 + 20 + 20; at < packets[i].bytes; at++)
+			assert_int_equal(data[i][at], ++last[peer]);
+	}
+}
+
+static void messages_come_in_the_order_of_the_calls(void **state)
+{
+	struct test *t = test_begin();
+	char last[PEERS_MAX];
+
+	(void)state;
+	t->services[0].flags = C10M_NODELAY;
+	test_start(t);
+	open_many(t, 12);
+	memset(last, 'A' - 1, sizeof(last));
+	for (char letter = 'A'; letter <= 'F'; letter++) {
+		const struct c10m_fanout_request request = {
+			.message = c10m_message_new(worker_of(t), &letter, 1)};
+
+		assert_int_equal(c10m_fanout(worker_of(t), &request), 0);
+		c10m_message_release(worker_of(t), request.message);
+	}
+	for (unsigned i = 0; i < 60; i++, t->now_us++)
+		let_out(t, 1 + i * 5 % 13, last); /* turns are cut short at different places */
+	for (unsigned i = 0; i < 12; i++)
+		assert_int_equal(last[i], 'F');
+	for (unsigned i = 0; i < 12; i++) {
+		use_peer(t, i);
+		inject(t, "R seq 1");
+	}
+	discard_events(t);
+	test_finish(t);
+}
+
 static void requests_that_make_no_sense(void **state)
 {
 	struct test *t = begin_many(1);
@@ -733,6 +780,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(who_opens_meanwhile_gets_nothing),
 	TEST(closing_and_connecting_ones_get_nothing),
 	TEST(several_take_turns),
+	TEST(messages_come_in_the_order_of_the_calls),
 	TEST(requests_that_make_no_sense),
 	TEST(a_round_sends_half_a_burst),
 	TEST(on_done_may_start_the_next),
