@@ -203,6 +203,10 @@ static void learn_window(struct peer *peer, const struct tcp_segment *segment)
 
 	if (peer->fresh || seq_lt(segment->ack, peer->iss)) /* of a connection before this one */
 		return;
+	/* The answer of a half-open entry waits in the ring of replies: the connection's own may overtake it.
+	 */
+	if (peer->acked && segment->ack == peer->iss + 1 && segment->seq == peer->irs + 1)
+		return;
 	CHECK(seq_leq(segment->ack, peer->snd_max));
 	if (peer->acked) {
 		CHECK(seq_leq(segment->ack, peer->edge_max + 1)); /* a FIN may stand at the edge */
@@ -219,8 +223,9 @@ static void learn(struct peer *peer, const struct tcp_segment *segment)
 {
 	if (segment->flags & TCP_RST)
 		return;
-	/* A cookie for a later SYN, which the ACK of an earlier cookie has overtaken in the same burst. */
-	if (segment->flags & TCP_SYN && peer->handle && peer->irs_known && peer->irs != segment->seq)
+	/* A SYN-ACK that the connection's own segments have overtaken in the same burst: sent again, or a
+	 * cookie for a later SYN. */
+	if (segment->flags & TCP_SYN && peer->handle && peer->irs_known)
 		return;
 	if (segment->flags & TCP_SYN) {
 		if (!peer->irs_known || peer->irs != segment->seq || !peer->handle)
