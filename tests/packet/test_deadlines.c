@@ -339,6 +339,25 @@ static void deadlines_add_no_probes(void **state)
 	test_finish(t);
 }
 
+/* Unread data puts the deadline off again and again; the probes stay as far apart as they were. */
+static void looks_in_between_probe_nothing(void **state)
+{
+	struct test *t = begin_with_keepalive(10000, 1500);
+
+	(void)state;
+	t->app.consume = 0;
+	data(t, 1, 10);
+	pass_ms(t, 45000);
+	discard_out(t);
+	assert_in_range(counted(t, tcp_keepalive_probes), 3, 4);
+	expect_no_event(t);
+	pass_ms(t, 100000);
+	expect_event(t, "close keepalive");
+	assert_int_equal(counted(t, tcp_keepalive_probes), 9);
+	discard_out(t);
+	test_finish(t);
+}
+
 /* --- unsent */
 
 static void a_dead_peer_takes_nothing(void **state)
@@ -510,6 +529,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(keepalive_goes_on),
 	TEST(keepalive_still_finds_the_dead),
 	TEST(deadlines_add_no_probes),
+	TEST(looks_in_between_probe_nothing),
 	TEST(a_dead_peer_takes_nothing),
 	TEST(progress_puts_it_off),
 	TEST(a_closed_window_that_answers),

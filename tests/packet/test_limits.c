@@ -2,7 +2,8 @@
 #include "harness.h"
 
 #include <errno.h>
-#include <string.h>
+
+#include "stack/internal.h"
 
 #define PREFIX(a, b, c, d, n) \
 	{ \
@@ -337,6 +338,11 @@ static void active_opens_do_not_count(void **state)
 	use_peer(t, 1);
 	open_client(t);
 	assert_int_equal(sources_hold(t), 0);
+	assert_int_equal(c10m_limits_set(stack_worker(t->stack), 1, NULL),
+			 0); /* nor when all are counted anew */
+	assert_int_equal(c10m_limits_set(stack_worker(t->stack), 1, &limits), 0);
+	flush(t);
+	assert_int_equal(sources_hold(t), 0);
 	test_finish(t);
 }
 
@@ -490,6 +496,7 @@ static void counts_are_rebuilt_from_blocks(void **state)
 	use_peer(t, 7);
 	open_server(t);
 	reset_at_the_end(t, 7, 3);
+	source_table_clear(&t->stack->core.admission.sources);
 	stack_rebuild(t->stack, t->now_us);
 	assert_int_equal(sources_hold(t), 3);
 	send_syn(t, 2);
