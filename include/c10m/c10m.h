@@ -83,7 +83,8 @@ struct c10m_prefix {
  * Only who has answered our SYN-ACK is counted: nobody can use up a stranger's share with forged addresses.
  * Sources are remembered in a table of fixed size. When it has no room for one more, that source's
  * connections are not capped, and counted as limit_untracked: to refuse them would let an attacker with many
- * addresses keep everybody else out. */
+ * addresses keep everybody else out. Each worker counts for itself: with several of them a source may have so
+ * much on each, and c10m_limits_set is to be called on all. */
 struct c10m_limits {
 	const struct c10m_prefix *allow, *deny;
 	size_t allow_count, deny_count;

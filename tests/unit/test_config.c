@@ -259,12 +259,27 @@ static void stack_gets_the_values(void **state)
 	assert_int_equal(stack.mtu, 1400);
 }
 
+static void limits_must_make_sense(void **state)
+{
+	const struct c10m_prefix wrong = {.bits = 8, .address = {0x0a000001}};
+	const struct c10m_limits limits = {.deny = &wrong, .deny_count = 1};
+
+	(void)state;
+	assert_true(check("--interface eth7 --address 10.0.0.1/24"));
+	services[1].limits = &limits;
+	assert_false(run_config_check(&config, services, 2, error));
+	assert_string_equal(error,
+			    "the limits of service two make no sense: a prefix is of IPv4, has at most 32 "
+			    "bits, and zeros behind these");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(values_arrive),
 		cmocka_unit_test(defaults_stay),
 		cmocka_unit_test(words_pick),
+		cmocka_unit_test(limits_must_make_sense),
 		cmocka_unit_test(nonsense_is_refused),
 		cmocka_unit_test(help_and_version),
 		cmocka_unit_test(help_names_every_option),
