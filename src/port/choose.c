@@ -25,6 +25,7 @@ static int open_afxdp(const struct port_choice *choice, struct port **ports, uin
 	const struct afxdp_config config = {
 		.interface = choice->interface,
 		.address = choice->address,
+		.shared = choice->shared,
 		.mode = choice->mode,
 		.queues = choice->queues,
 		.frames = choice->frames,
@@ -120,6 +121,8 @@ int port_choose_open(const struct port_choice *choice, struct port **ports, uint
 		     char reason[PORT_REASON_BYTES], char error[PORT_ERROR_BYTES])
 {
 	reason[0] = '\0';
+	if (choice->shared) /* no other leaves the kernel its part */
+		return open_afxdp(choice, ports, max_ports, error);
 	switch (choice->kind) {
 	case PORT_KIND_AFXDP:
 		return open_afxdp(choice, ports, max_ports, error);

@@ -23,6 +23,7 @@ struct port_choice {
 	enum port_kind kind;
 	const char *interface;
 	uint32_t address;        /* ours, host byte order */
+	bool shared;             /* afxdp alone: beside the kernel, nothing is ours until it is claimed */
 	uint8_t prefix_bits;     /* of its network */
 	uint16_t queues;         /* to open; 0: what the port thinks best */
 	enum afxdp_mode mode;    /* afxdp alone */

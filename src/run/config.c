@@ -138,6 +138,15 @@ const struct option_spec run_options[] = {
 	 "It must not be used by this or another host. Without /LEN the interface's\n"
 	 "own network is taken",
 	 CUSTOM(set_address)},
+	{"shared", NULL,
+	 "serve on the addresses that the interface has, beside the kernel and its SSH: only\n"
+	 "the services' TCP ports are taken, all else stays the kernel's; its addresses,\n"
+	 "routes and neighbours are followed. --address then names the only one to serve on",
+	 .kind = OPTION_FLAG, AT(shared)},
+	{"client-ports", "N",
+	 "with --shared: ports to reserve for outgoing connections; default: 1000 when a\n"
+	 "service has no port of its own, else none",
+	 NUMBER(client_ports, 0, 30000)},
 	{"gateway", "G", "next hop to other networks; default: none, only the own network is reached",
 	 CUSTOM(set_gateway)},
 	{"via", "PORT",
@@ -208,6 +217,7 @@ void run_config_init(struct run_config *config)
 		.connections = RUN_CONNECTIONS_DEFAULT,
 		.workers = 1,
 		.owner = OWNER_BY_HASH,
+		.client_ports = RUN_CLIENT_PORTS_AUTO,
 		.pages = SYS_PAGES_BEST,
 		.mode = AFXDP_AUTO,
 		.spin_us = 50,
@@ -237,13 +247,19 @@ static bool check_interface(const struct run_config *config, char error[OPTIONS_
 
 	if (!config->interface)
 		wrong = "say which network interface to serve on: --interface IF ('ip link' lists them)";
-	else if (!config->address)
-		wrong = "say which address to serve on: --address A/LEN, one that no host uses";
+	else if (!config->address && !config->shared)
+		wrong = "say which address to serve on: --address A/LEN, one that no host uses; or --shared";
+	else if (config->shared && config->gateway)
+		wrong = "--gateway is not for --shared: the kernel's routes are used ('ip route' shows them)";
+	else if (config->shared && config->via != PORT_KIND_AUTO && config->via != PORT_KIND_AFXDP)
+		wrong = "--shared works with AF_XDP alone: leave --via out";
+	else if (config->client_ports != RUN_CLIENT_PORTS_AUTO && !config->shared)
+		wrong = "--client-ports is for --shared: on an address of its own c10m has all ports";
 	else if (config->prefix_given && config->prefix_bits == 0)
 		wrong = "--address needs a prefix of 1 to 32 bits, such as 10.0.0.1/24";
 	else if (!address_names_host(config))
 		wrong = "--address names a whole network, or its broadcast address: pick a host's in between";
-	else if (config->tap_address == config->address)
+	else if (config->tap_address && config->tap_address == config->address)
 		wrong = "--tap-address is the kernel's own address, not the server's: give another host's";
 	else if (config->tap_address && ((config->tap_address ^ config->address) & network_mask(config)))
 		wrong = "--tap-address must be in the network of --address";

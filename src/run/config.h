@@ -10,14 +10,17 @@
 
 #define RUN_CONNECTIONS_DEFAULT 100000
 #define RUN_CONNECTIONS_MAX     67000000
+#define RUN_CLIENT_PORTS_AUTO   UINT32_MAX /* as the services ask for */
 
 struct run_config {
 	const char *interface;
 	uint32_t address, gateway;
 	uint8_t prefix_bits;
 	bool prefix_given;
-	uint32_t mtu;  /* 0: the interface's */
-	uint32_t port; /* 0: the services' own */
+	bool shared;           /* with the kernel: its addresses, its routes */
+	uint32_t client_ports; /* for outgoing connections then, or RUN_CLIENT_PORTS_AUTO */
+	uint32_t mtu;          /* 0: the interface's */
+	uint32_t port;         /* 0: the services' own */
 	uint32_t connections, half_open, time_wait;
 	uint32_t workers;
 	int cpus[OWNER_WORKERS_MAX];

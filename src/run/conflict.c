@@ -52,9 +52,8 @@ int conflict_check_kernel(uint32_t address, char error[CONFLICT_ERROR_BYTES])
 			break;
 	if (entry)
 		snprintf(error, CONFLICT_ERROR_BYTES,
-			 "address %s is in use by the kernel on %s: pick another one, or remove it with 'ip "
-			 "address "
-			 "del %s dev %s'",
+			 "address %s is in use by the kernel on %s: pick another one, serve beside the "
+			 "kernel with --shared, or remove it with 'ip address del %s dev %s'",
 			 ipv4_to_text(address, text), entry->ifa_name, text, entry->ifa_name);
 	freeifaddrs(list);
 	return entry ? -EADDRINUSE : 0;

@@ -18,7 +18,7 @@
 #include "wire/ipv4.h"
 
 #define READ_EVERY_US    2000  /* a busy worker looks that often */
-#define READS_A_LOOK     4     /* datagrams of the kernel's */
+#define READS_A_LOOK     8     /* datagrams of the kernel's */
 #define REQUESTS_A_ROUND 16    /* each is two system calls */
 #define TELL_DELAY_US    50000 /* changes come in swarms */
 #define LOOK_EVERY_US    1000000
@@ -104,14 +104,15 @@ static void take_dumped(struct follower *follower, const struct netlink_event *e
 		told(follower);
 }
 
+/* Until all that is kept has been read, changes go on being dropped without another word: what is asked for
+ * now could be old before it is read. */
 static void take_overrun(struct follower *follower)
 {
 	if (!follower->overrun_said)
 		say(follower,
 		    "the kernel changed more, and faster, than could be read: all of it is asked for again");
 	follower->overrun_said = true;
-	follower->torn = follower->stage != FOLLOWER_STEADY;
-	tell_later(follower);
+	follower->congested = true;
 	if (follower->config.shared)
 		tell(follower, &(struct stack_message){.kind = STACK_DOUBT_NEIGHBOURS});
 }
@@ -322,10 +323,17 @@ static bool read_news(struct follower *follower)
 {
 	bool any = false;
 
-	follower->read_us = follower->now_us;
-	for (int i = 0; i < READS_A_LOOK && netlink_read(follower->netlink, take, follower); i++)
+	for (int i = 0; i < READS_A_LOOK; i++) {
+		if (!netlink_read(follower->netlink, take, follower)) {
+			follower->read_us = follower->now_us;
+			if (follower->congested)
+				tell_later(follower);
+			follower->congested = false;
+			break;
+		}
 		any = true;
-	return any;
+	}
+	return any; /* all were read: there may be more, and the next round looks */
 }
 
 bool follower_run(void *context, uint64_t now_us)
@@ -337,7 +345,7 @@ bool follower_run(void *context, uint64_t now_us)
 	moved = answer_requests(follower);
 	if (moved || now_us - follower->read_us >= READ_EVERY_US)
 		moved |= read_news(follower);
-	if (now_us >= follower->tell_us) {
+	if (now_us >= follower->tell_us && !follower->congested) {
 		ask_all(follower);
 		moved = true;
 	}

@@ -38,6 +38,7 @@ struct follower {
 	uint32_t interface;
 	enum follower_stage stage;
 	bool torn;        /* what is being told changed meanwhile */
+	bool congested;   /* the kernel drops all changes until we have read what it kept */
 	uint64_t now_us;  /* of the call that runs */
 	uint64_t read_us; /* when it was looked last */
 	uint64_t tell_us; /* when all is to be told again; UINT64_MAX: not needed */

@@ -13,6 +13,7 @@
 #include "run/conflict.h"
 #include "run/crew.h"
 #include "run/fleet.h"
+#include "run/follower.h"
 #include "run/mailbox.h"
 #include "run/relay.h"
 #include "run/report.h"
@@ -38,6 +39,7 @@ struct member {
 	struct stack *stack;
 	struct worker_config config;
 	struct worker worker;
+	struct follower follower;
 };
 
 struct run {
@@ -48,6 +50,9 @@ struct run {
 	struct port *ports[PORTS_MAX]; /* of the interface; the wrapping ones in their place */
 	uint32_t port_count;
 	struct port *fault, *capture;
+	struct port *interface_port; /* queue 0's own, behind these */
+	struct shared *shared;       /* what is held beside the kernel; NULL: the address is ours alone */
+	bool lost;                   /* the interface is gone */
 	struct stack_config stack_config; /* each worker's, but for its number */
 	struct fleet fleet;
 	struct member *members;
@@ -96,11 +101,42 @@ static bool check_gateway(struct run *run)
 		      config->prefix_bits);
 }
 
+static uint32_t client_ports_wanted(const struct run *run)
+{
+	if (run->config.client_ports != RUN_CLIENT_PORTS_AUTO)
+		return run->config.client_ports;
+	for (uint32_t i = 0; i < run->service_count; i++)
+		if (run->services[i].port == 0)
+			return SHARED_CLIENT_PORTS_DEFAULT;
+	return 0;
+}
+
+/* The kernel's own addresses; ports are reserved there before anything else happens. */
+static bool share_address(struct run *run)
+{
+	const struct shared_config config = {
+		.interface = run->config.interface,
+		.address = run->config.address,
+		.services = run->services,
+		.service_count = run->service_count,
+		.client_ports = client_ports_wanted(run),
+	};
+
+	run->shared = shared_open(&config, run->error);
+	if (!run->shared)
+		return false;
+	run->config.address = run->shared->addresses[0].address;
+	run->config.prefix_bits = run->shared->addresses[0].prefix_bits;
+	return true;
+}
+
 static bool choose_address(struct run *run)
 {
 	struct run_config *config = &run->config;
 	char text[IPV4_TEXT_BYTES];
 
+	if (config->shared)
+		return share_address(run);
 	if (conflict_check_kernel(config->address, run->error) < 0)
 		return false;
 	if (!config->prefix_given)
@@ -157,6 +193,7 @@ static bool open_port(struct run *run)
 		.kind = config->via,
 		.interface = config->interface,
 		.address = config->address,
+		.shared = config->shared,
 		.prefix_bits = config->prefix_bits,
 		.mode = config->mode,
 		.frames = config->frames,
@@ -168,6 +205,7 @@ static bool open_port(struct run *run)
 	if (count < 0)
 		return false;
 	run->port_count = (uint32_t)count;
+	run->interface_port = run->ports[0];
 	if (count > 1 && (config->capture || config->faulty))
 		return refuse(run,
 			      "--capture and --fault need an interface with one queue, %s has %d: try "
@@ -255,6 +293,8 @@ static void complete_stack_config(struct run *run)
 	stack->mtu = run->config.mtu ? run->config.mtu : port->caps.mtu;
 	stack->tx_checksum = port->caps.tx_checksum;
 	stack->tx_segmentation = port->caps.tx_segmentation;
+	stack->shared = run->shared != NULL;
+	stack->client_ports = run->shared ? run->shared->client_ports : NULL;
 	stack->owner = run->worker_count > 1 ? &run->fleet.owner : NULL;
 }
 
@@ -404,6 +444,17 @@ static void say_memory(const struct run *run)
 	    (double)held / run->stack_config.connections, usage.block_stride);
 }
 
+static void say_shared(const struct run *run)
+{
+	if (!run->shared)
+		return;
+	say(run,
+	    "shared with the kernel: of %u address%s only the ports that are listened on%s are ours; this "
+	    "machine's own programs do not reach them, and nftables does not see them",
+	    run->shared->address_count, run->shared->address_count == 1 ? "" : "es",
+	    run->shared->client_count ? ", and those for outgoing connections," : "");
+}
+
 static void say_choices(const struct run *run)
 {
 	char text[IPV4_TEXT_BYTES], advice[OPTIONS_ERROR_BYTES];
@@ -424,6 +475,7 @@ static void say_choices(const struct run *run)
 		    run->stack_config.mtu, run->worker_count);
 	for (uint32_t i = 0; i < run->worker_count; i++)
 		say_worker(run, &run->members[i]);
+	say_shared(run);
 	say_sharing(run);
 	say_memory(run);
 	sys_clock_advice(sys_clock_cost_ns(), advice, sizeof(advice));
@@ -431,15 +483,24 @@ static void say_choices(const struct run *run)
 		say(run, "%s", advice);
 }
 
-static void say_ready(void *context)
+static void say_listening(const struct run *run, uint32_t address)
 {
-	const struct run *run = context;
 	char text[IPV4_TEXT_BYTES];
 
 	for (uint32_t i = 0; i < run->service_count; i++)
 		if (run->services[i].port)
-			printf("%s: listening on %s:%u\n", run->services[i].name,
-			       ipv4_to_text(run->config.address, text), run->services[i].port);
+			printf("%s: listening on %s:%u\n", run->services[i].name, ipv4_to_text(address, text),
+			       run->services[i].port);
+}
+
+static void say_ready(void *context)
+{
+	const struct run *run = context;
+
+	for (uint32_t i = 0; run->shared && i < run->shared->address_count; i++)
+		say_listening(run, run->shared->addresses[i].address);
+	if (!run->shared)
+		say_listening(run, run->config.address);
 	fflush(stdout);
 }
 
@@ -450,6 +511,50 @@ static void print_report(void *context, uint64_t now_us)
 	struct run *run = context;
 
 	report_line(&run->report, stderr, now_us);
+}
+
+static void say_sentence(void *context, const char *sentence)
+{
+	say(context, "%s", sentence);
+}
+
+static void interface_lost(void *context)
+{
+	struct run *run = context;
+
+	run->lost = true;
+	c10m_stop();
+}
+
+/* The kernel's word on the interface, and on a shared one on all else. */
+static bool make_follower(struct run *run, struct member *member)
+{
+	struct worker_config *worker = &member->config;
+	struct follower_config config = {
+		.stack = member->stack,
+		.interface = run->config.interface,
+		.shared = run->shared != NULL,
+		.address = run->shared ? run->shared->config.address : 0,
+		.mtu_max = run->config.mtu ? run->config.mtu : afxdp_mtu_max(),
+	};
+
+	if (!afxdp_is(run->interface_port))
+		return true;
+	if (worker->number == 0) {
+		config.claims = run->shared;
+		config.port = run->interface_port;
+		config.say = say_sentence;
+		config.lost = interface_lost;
+		config.context = run;
+	}
+	if (follower_start(&member->follower, &config, (sys_now_ns() - worker->clock_base_ns) / 1000,
+			   run->error) < 0)
+		return false;
+	worker->hooks[worker->hook_count++] = (struct worker_hook){.run = follower_run,
+								   .deadline_us = follower_deadline_us,
+								   .context = &member->follower,
+								   .fd = follower_fd(&member->follower)};
+	return true;
 }
 
 static bool make_worker(struct run *run, struct member *member)
@@ -500,7 +605,7 @@ static bool start(struct run *run)
 	good = make_fleet(run);
 	for (uint32_t i = 0; i < run->worker_count && good; i++)
 		good = map_memory(run, &run->members[i]) && make_stack(run, &run->members[i]) &&
-		       make_worker(run, &run->members[i]);
+		       make_follower(run, &run->members[i]) && make_worker(run, &run->members[i]);
 	if (good && pthread_getaffinity_np(pthread_self(), sizeof(run->old_cpus), &run->old_cpus) != 0)
 		good = refuse(run, "the thread's processors cannot be read: run without --cpu");
 	return good;
@@ -533,8 +638,13 @@ static void run_member(void *context)
 	worker_drain(&member->worker, PATIENCE_MS);
 }
 
+/* Nothing is ours before all workers are ready to answer for it. */
 static void say_all(void *context)
 {
+	struct run *run = context;
+
+	if (run->shared)
+		shared_claim(run->shared, run->interface_port);
 	say_choices(context);
 	say_ready(context);
 }
@@ -556,6 +666,8 @@ static bool serve(struct run *run)
 	}
 	if (crew_run(&crew, run->error) < 0)
 		return false;
+	if (run->shared)
+		shared_withdraw(run->shared);
 	if (run->config.verbose)
 		report_counters(workers, run->worker_count, stderr);
 	return true;
@@ -564,6 +676,7 @@ static bool serve(struct run *run)
 static void free_member(struct member *member)
 {
 	mailbox_close(mailbox_at(member->config.number), 0);
+	follower_stop(&member->follower);
 	if (member->stack)
 		stack_fini(member->stack);
 	if (member->config.relay)
@@ -579,6 +692,7 @@ static void clean_up(struct run *run)
 		free_member(&run->members[i]);
 	for (uint32_t i = 0; i < run->port_count; i++)
 		port_close(run->ports[i]);
+	shared_close(run->shared); /* after the program that takes frames for its ports */
 	fleet_fini(&run->fleet);
 	if (run->pinned)
 		pthread_setaffinity_np(pthread_self(), sizeof(run->old_cpus), &run->old_cpus);
@@ -601,5 +715,5 @@ int run_services(const char *name, const struct run_config *config, const struct
 		say(&run, "%s", run.error);
 	run_signals_end();
 	clean_up(&run);
-	return good ? RUN_OK : RUN_REFUSED;
+	return good && !run.lost ? RUN_OK : RUN_REFUSED;
 }
