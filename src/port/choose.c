@@ -27,7 +27,6 @@ static int open_afxdp(const struct port_choice *choice, struct port **ports, uin
 		.address = choice->address,
 		.shared = choice->shared,
 		.mode = choice->mode,
-		.queues = choice->queues,
 		.frames = choice->frames,
 	};
 
@@ -37,14 +36,18 @@ static int open_afxdp(const struct port_choice *choice, struct port **ports, uin
 static int open_tap(const struct port_choice *choice, struct port **ports, uint32_t max_ports,
 		    char error[PORT_ERROR_BYTES])
 {
-	const struct tap_config config = {
+	struct tap_config config = {
 		.interface = choice->interface,
 		.address = choice->address,
 		.kernel_address = choice->kernel_address,
 		.prefix_bits = choice->prefix_bits,
 		.queues = choice->queues,
 	};
+	int result = tap_open(&config, ports, max_ports, error);
 
+	if (result != -EINVAL || config.queues <= 1 || !tap_is_device(config.interface))
+		return result;
+	config.queues = 1; /* it was made with one */
 	return tap_open(&config, ports, max_ports, error);
 }
 

@@ -25,7 +25,7 @@ struct port_choice {
 	uint32_t address;        /* ours, host byte order */
 	bool shared;             /* afxdp alone: beside the kernel, nothing is ours until it is claimed */
 	uint8_t prefix_bits;     /* of its network */
-	uint16_t queues;         /* to open; 0: what the port thinks best */
+	uint16_t queues;         /* wanted where queues are ours to make: one a worker; 0: one */
 	enum afxdp_mode mode;    /* afxdp alone */
 	uint32_t frames;         /* afxdp alone; 0: a default */
 	uint32_t kernel_address; /* tap alone; 0: the first other host of the network */

@@ -198,6 +198,7 @@ static bool open_port(struct run *run)
 		.mode = config->mode,
 		.frames = config->frames,
 		.kernel_address = config->tap_address,
+		.queues = (uint16_t)(config->capture || config->faulty ? 1 : config->workers),
 	};
 	uint32_t room = MIN_OF(config->workers * WORKER_QUEUES, (uint32_t)PORTS_MAX);
 	int count = port_choose_open(&choice, run->ports, room, run->port_reason, run->error);

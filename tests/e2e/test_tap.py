@@ -147,6 +147,24 @@ def test_a_device_of_several_queues(content):
         exchange(TapTransfer(host, content), True, 16 * MB, 16 * MB)
 
 
+def test_each_worker_has_a_queue_of_a_device_that_may_have_several(content):
+    """The kernel sends a connection's frames to the queue from which its last one came: to its worker."""
+    with TapHost("mode", "tap", "multi_queue") as host:
+        _, counters = exchange(TapTransfer(host, content, "--workers", "2"), True, 300_000, 300_000, count=200)
+        handed_over = counters["of these at another worker than their flow's, and handed over"]
+        assert 0 < handed_over < counters["frames landed"] / 4
+    with TapHost() as host:
+        process, _ = serve(host, "--workers", "2")
+        assert echoes(host)
+        err = said(host, (process, None))
+        assert "tap0 queue 0" in err and "tap0 queue 1" in err
+
+
+def test_workers_share_the_queue_of_a_device_that_has_one(tap):
+    tap.options += ["--workers", "2"]
+    exchange(tap, True, 4 * MB, 4 * MB, count=8)
+
+
 def test_a_capture_holds_long_frames(tap, tmp_path):
     tap.options += ["--capture", str(tmp_path / "file")]
     exchange(tap, True, MB, MB)
