@@ -1,26 +1,29 @@
 /* mailbox.c - messages to workers, and c10m_post, which is made of them.
  * In: messages from any thread. Out: functions called, control messages given to the stack, on the worker.
- * Owns: a ring (Concurrency Kit) for each number that a stack can have. */
+ * Owns: a ring for each number that a stack can have.
+ *
+ * Each place of a ring has a turn: the number of the message that may be written there, and one more when it
+ * can be read. So no sender waits for another. (In the rings of Concurrency Kit senders finish in the order
+ * in which they began: where threads outnumber processors, each waits until the one before it is let run.) */
 #include <errno.h>
 #include <sched.h>
 
-#include <ck_ring.h>
-
 #include "base/check.h"
-#include "base/tsan.h"
 #include "run/mailbox.h"
 
-CK_RING_PROTOTYPE(mailbox, mailbox_message)
-
 struct mailbox {
-	CACHE_ALIGNED struct ck_ring ring;
+	CACHE_ALIGNED atomic_uint begun; /* messages that were begun, ever */
+	CACHE_ALIGNED uint32_t read;     /* messages that were read, ever: the worker's */
 	CACHE_ALIGNED atomic_bool open;
 	CACHE_ALIGNED atomic_uint senders; /* between their look at `open` and the end of their call */
 	struct waker *waker;
 	struct stack *stack;
 	uint64_t refused;
+	atomic_uint turns[MAILBOX_MESSAGES];
 	CACHE_ALIGNED struct mailbox_message messages[MAILBOX_MESSAGES];
 };
+
+_Static_assert((MAILBOX_MESSAGES & (MAILBOX_MESSAGES - 1)) == 0, "numbers go round");
 
 static struct mailbox mailboxes[STACKS_MAX];
 
@@ -29,33 +32,56 @@ struct mailbox *mailbox_at(uint32_t number)
 	return number < STACKS_MAX ? &mailboxes[number] : NULL;
 }
 
+static atomic_uint *turn_of(struct mailbox *mailbox, uint32_t number)
+{
+	return &mailbox->turns[number % MAILBOX_MESSAGES];
+}
+
+/* False: full. */
 static bool put(struct mailbox *mailbox, const struct mailbox_message *message)
 {
-	struct mailbox_message copy = *message;
-	bool done;
+	uint32_t number = atomic_load_explicit(&mailbox->begun, memory_order_relaxed);
 
-	TSAN_HANDS_OVER(&mailbox->ring);
-	TSAN_BLIND_BEGIN();
-	done = ck_ring_enqueue_mpsc_mailbox(&mailbox->ring, mailbox->messages, &copy);
-	TSAN_BLIND_END();
-	return done;
+	for (;;) {
+		uint32_t turn = atomic_load_explicit(turn_of(mailbox, number), memory_order_acquire);
+
+		if ((int32_t)(turn - number) < 0)
+			return false;
+		if (turn != number) /* somebody else has begun it */
+			number = atomic_load_explicit(&mailbox->begun, memory_order_relaxed);
+		else if (atomic_compare_exchange_weak_explicit(&mailbox->begun, &number, number + 1,
+							       memory_order_relaxed, memory_order_relaxed))
+			break;
+	}
+	mailbox->messages[number % MAILBOX_MESSAGES] = *message;
+	atomic_store_explicit(turn_of(mailbox, number), number + 1, memory_order_release);
+	return true;
+}
+
+static bool waits(struct mailbox *mailbox)
+{
+	return atomic_load_explicit(turn_of(mailbox, mailbox->read), memory_order_acquire) ==
+	       mailbox->read + 1;
 }
 
 static bool get(struct mailbox *mailbox, struct mailbox_message *message)
 {
-	bool done;
-
-	TSAN_BLIND_BEGIN();
-	done = ck_ring_dequeue_mpsc_mailbox(&mailbox->ring, mailbox->messages, message);
-	TSAN_BLIND_END();
-	TSAN_TAKES_OVER(&mailbox->ring);
-	return done;
+	if (!waits(mailbox))
+		return false;
+	*message = mailbox->messages[mailbox->read % MAILBOX_MESSAGES];
+	atomic_store_explicit(turn_of(mailbox, mailbox->read), mailbox->read + MAILBOX_MESSAGES,
+			      memory_order_release);
+	mailbox->read++;
+	return true;
 }
 
 void mailbox_open(struct mailbox *mailbox, struct stack *stack, struct waker *waker)
 {
 	CHECK(!atomic_load(&mailbox->open));
-	ck_ring_init(&mailbox->ring, MAILBOX_MESSAGES);
+	mailbox->read = 0;
+	atomic_store(&mailbox->begun, 0);
+	for (uint32_t i = 0; i < MAILBOX_MESSAGES; i++)
+		atomic_store_explicit(&mailbox->turns[i], i, memory_order_relaxed);
 	mailbox->stack = stack;
 	mailbox->waker = waker;
 	mailbox->refused = 0;
@@ -94,7 +120,7 @@ bool mailbox_run(void *context, uint64_t now_us)
 	struct mailbox_message message;
 	int count = 0;
 
-	if (likely(ck_ring_size(&mailbox->ring) == 0))
+	if (likely(!waits(mailbox)))
 		return false;
 	stack_begin(mailbox->stack, now_us);
 	while (count < MAILBOX_BURST && get(mailbox, &message)) {

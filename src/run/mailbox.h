@@ -9,7 +9,7 @@
 #include "run/waker.h"
 #include "stack/stack.h"
 
-#define MAILBOX_MESSAGES 2048u /* that may wait, less one */
+#define MAILBOX_MESSAGES 2048u /* that may wait */
 #define MAILBOX_BURST    64    /* run in one round of the worker's loop */
 
 enum mailbox_kind {
