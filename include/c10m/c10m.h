@@ -149,6 +149,11 @@ struct c10m_service {
 			     * peer answers, as one does whose window stays closed. Looked at when the
 			     * retransmission timer fires, so it takes at least that long; at most twice as
 			     * long when a peer opens and closes its window on purpose */
+
+	/* Called once on each worker when it is stopped, before any connection is reset: the place to say
+	 * goodbye and to close what is idle, so that the time of --drain-ms is not waited out. Nothing
+	 * listens any more; all else works, c10m_connect too. */
+	void (*on_stop)(c10m_worker *worker);
 };
 
 /* Runs services until SIGINT, SIGTERM or c10m_stop. Options in argv choose interface, address and limits
@@ -161,8 +166,10 @@ struct c10m_service {
 C10M_API int c10m_main_sized(int argc, char **argv, const struct c10m_service *services, size_t count,
 			     size_t service_size);
 
-/* Stops all workers: listeners close, connections are reset with C10M_CLOSE_STOPPED. Any thread, any signal
- * handler. */
+/* Stops all workers, as SIGINT and SIGTERM do: listeners close and on_stop is called. With --drain-ms N what
+ * is open may go on for so long, or until no worker has a connection left; without it, after that time, or
+ * when stopped a second time, connections are reset with C10M_CLOSE_STOPPED. Any thread, any signal handler.
+ */
 C10M_API void c10m_stop(void);
 
 /* The application's state inside the connection's block: state_size bytes, 64-byte aligned. */

@@ -186,6 +186,10 @@ const struct option_spec run_options[] = {
 	{"mtu", "BYTES", "largest IP packet; default: the interface's", NUMBER(mtu, 576, 9000)},
 	{"spin-us", "US", "microseconds to look for work before sleeping, at most (50); 0: never spin",
 	 NUMBER(spin_us, 0, 1000000)},
+	{"drain-ms", "MS",
+	 "after SIGINT or SIGTERM no connection is accepted, and those that are open may go on\n"
+	 "for so long; a second signal ends them at once (0: they are reset at once)",
+	 NUMBER(drain_ms, 0, 86400000)},
 	{"rto-min-ms", "MS", "least retransmission timeout (200)", NUMBER(rto_min_ms, 1, 60000)},
 	{"delayed-ack-ms", "MS", "an acknowledgement waits this long for data to travel with (40)",
 	 NUMBER(delayed_ack_ms, 1, 500)},

@@ -57,6 +57,7 @@ struct run {
 	struct fleet fleet;
 	struct member *members;
 	struct report report;
+	atomic_uint unended; /* workers that have connections left at the end */
 	cpu_set_t old_cpus;
 	bool pinned;
 	char port_reason[PORT_REASON_BYTES];
@@ -564,8 +565,9 @@ static bool make_worker(struct run *run, struct member *member)
 	int code;
 
 	config->stack = member->stack;
-	config->service_count = run->service_count;
 	config->spin_max_us = run->config.spin_us;
+	config->drain_ms = run->config.drain_ms;
+	config->unended = &run->unended;
 	config->hooks[config->hook_count++] = (struct worker_hook){.run = mailbox_run,
 								   .context = mailbox_at(config->number)};
 	if (config->number == 0) {
@@ -659,6 +661,7 @@ static bool serve(struct run *run)
 			    .run = run_member};
 	const struct worker *workers[OWNER_WORKERS_MAX];
 
+	atomic_store(&run->unended, run->worker_count);
 	report_init(&run->report, run->name, run->worker_count, worker_now_us(&run->members[0].worker));
 	for (uint32_t i = 0; i < run->worker_count; i++) {
 		crew.members[i] = &run->members[i];

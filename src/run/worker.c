@@ -3,6 +3,7 @@
  * Owns: what wakes it up; stack, ports and hooks are lent. */
 #define _GNU_SOURCE
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <sched.h>
 
@@ -18,6 +19,7 @@
 #define BLIND_SLEEP_NS   1000000 /* longest sleep over a port that cannot wake us */
 #define BLOCKED_SLEEP_NS 50000   /* until we ask again whether the port has room */
 #define PUBLISH_US       10000   /* counters are shown that often */
+#define DRAIN_LOOK_US    10000   /* others are looked after that often, when all wait for the end */
 #define SCRATCH_BYTES    10240   /* a frame of the largest MTU that we take */
 
 uint64_t worker_now_us(const struct worker *worker)
@@ -52,6 +54,12 @@ void worker_fini(struct worker *worker)
 void worker_stop(struct worker *worker)
 {
 	atomic_store(&worker->stop, true);
+	waker_ring(&worker->waker);
+}
+
+void worker_wind_down(struct worker *worker)
+{
+	atomic_store(&worker->wind_down, true);
 	waker_ring(&worker->waker);
 }
 
@@ -212,6 +220,8 @@ static uint64_t longest_sleep_ns(const struct worker *worker)
 	at_us = MIN_OF(at_us, hooks_deadline_us(worker));
 	if (worker->config.ports[0]->wait_fd < 0 && !worker->config.relay) /* who hands over wakes us */
 		limit_ns = BLIND_SLEEP_NS;
+	if (worker->winding_down)
+		at_us = MIN_OF(at_us, MIN_OF(worker->drained_at_us, now_us + DRAIN_LOOK_US));
 	if (worker->blocked)
 		limit_ns = BLOCKED_SLEEP_NS;
 	if (at_us <= now_us)
@@ -282,7 +292,7 @@ static void rest_asleep(struct worker *worker)
 	worker_publish(worker);
 	waker_prepare(&worker->waker);
 	if (!run_hooks(worker) && !others_wait(worker) && ports_agree_to_wait(worker) &&
-	    !atomic_load(&worker->stop)) {
+	    !atomic_load(&worker->stop) && atomic_load(&worker->wind_down) == worker->winding_down) {
 		by_frame = wait_for_frames(worker, sleep_ns, &rung);
 		worker->now_ns = sys_now_ns();
 		worker->stats.sleeps++;
@@ -357,11 +367,39 @@ static void round_done(struct worker *worker, uint32_t moved)
 	}
 }
 
+static void wind_down(struct worker *worker)
+{
+	if (worker->winding_down)
+		return;
+	worker->winding_down = true;
+	worker->drained_at_us = stack_now_us(worker) + (uint64_t)worker->config.drain_ms * 1000;
+	stack_wind_down(worker->config.stack, stack_now_us(worker));
+}
+
+/* True when the loop may end: the time is over, or nobody has a connection left. */
+static bool is_drained(struct worker *worker)
+{
+	atomic_uint *unended = worker->config.unended;
+	struct c10m_stats stats;
+	bool ended;
+
+	if (likely(!atomic_load_explicit(&worker->wind_down, memory_order_relaxed)))
+		return false;
+	wind_down(worker);
+	c10m_worker_stats(stack_worker(worker->config.stack), &stats);
+	ended = stats.connections == 0 && !stack_has_output(worker->config.stack);
+	if (unended && ended != worker->ended)
+		atomic_fetch_add(unended, ended ? UINT_MAX : 1u);
+	worker->ended = ended;
+	return (ended && (!unended || atomic_load(unended) == 0)) ||
+	       stack_now_us(worker) >= worker->drained_at_us;
+}
+
 void worker_run(struct worker *worker)
 {
 	bool wrapped = worker->config.fault || worker->config.capture;
 
-	while (!atomic_load_explicit(&worker->stop, memory_order_relaxed)) {
+	while (!atomic_load_explicit(&worker->stop, memory_order_relaxed) && !is_drained(worker)) {
 		uint32_t received, sent, hooked;
 
 		if (wrapped)
@@ -376,16 +414,6 @@ void worker_run(struct worker *worker)
 }
 
 /* --- the end ----------------------------------------------------------------- */
-
-static void unlisten(struct worker *worker)
-{
-	for (uint32_t i = 0; i < worker->config.service_count; i++) {
-		const struct stack_message message = {.kind = STACK_UNLISTEN, .value = i};
-
-		/* Refused for a service that does not listen: then there is nothing to do. */
-		stack_control(worker->config.stack, stack_now_us(worker), &message);
-	}
-}
 
 /* Takes output from the stack and throws it away: nobody waits for it any longer. */
 static void discard_output(struct worker *worker)
@@ -412,7 +440,7 @@ void worker_drain(struct worker *worker, uint32_t patience_ms)
 	bool stopped = false;
 
 	worker->now_ns = sys_now_ns();
-	unlisten(worker);
+	wind_down(worker);
 	while (!stopped || ((stack_has_output(worker->config.stack) || others_may_send(worker)) &&
 			    worker->now_ns < end_ns)) {
 		stopped = stack_stop(worker->config.stack, stack_now_us(worker));

@@ -30,7 +30,6 @@ struct worker_hook {
 struct worker_config {
 	uint32_t number; /* the stack's id */
 	struct stack *stack;
-	uint32_t service_count;
 	struct port *ports[WORKER_QUEUES]; /* queues to serve; all output goes to the first */
 	uint32_t port_count;
 	/* With other workers, NULL without: */
@@ -41,6 +40,9 @@ struct worker_config {
 	struct port *fault, *capture; /* the wrapping ports in front of ports[0], or NULL */
 	uint64_t clock_base_ns;       /* of the arena */
 	uint32_t spin_max_us;
+	uint32_t drain_ms;    /* worker_wind_down: how long connections may go on at most */
+	atomic_uint *unended; /* counts the workers that have connections left then: none ends before all can,
+			       * since they may send for each other */
 	struct worker_hook hooks[WORKER_HOOKS];
 	uint32_t hook_count;
 	/* Called every report_us, when not 0. */
@@ -52,7 +54,9 @@ struct worker_config {
 struct worker {
 	struct worker_config config;
 	struct worker_stats stats;
-	atomic_bool stop;
+	atomic_bool stop, wind_down;
+	bool winding_down, ended; /* ended: not counted in `unended` */
+	uint64_t drained_at_us;
 	struct waker waker;
 	bool blocked;     /* output waits for room in the port */
 	uint32_t spin_ns; /* the present budget */
@@ -70,8 +74,11 @@ void worker_run(struct worker *worker);
 void worker_publish(struct worker *worker);
 /* Asks worker_run to return. Any thread, any signal handler. */
 void worker_stop(struct worker *worker);
-/* After worker_run: listeners off, every connection reset. The resets are sent for `patience_ms` at most;
- * what is left by then ends unsent. */
+/* Asks it to return when no connection is left, drain_ms later at the latest; nothing listens from then on.
+ */
+void worker_wind_down(struct worker *worker);
+/* After worker_run: nothing listens, every connection is reset. The resets are sent for `patience_ms` at
+ * most; what is left by then ends unsent. */
 void worker_drain(struct worker *worker, uint32_t patience_ms);
 void worker_fini(struct worker *worker);
 

@@ -378,6 +378,19 @@ void stack_start(struct stack *stack, uint64_t now_us)
 			stack->core.callbacks[i].on_start(stack_worker(stack));
 }
 
+void stack_wind_down(struct stack *stack, uint64_t now_us)
+{
+	for (uint32_t i = 0; i < stack->core.service_count; i++) {
+		const struct stack_message message = {.kind = STACK_UNLISTEN, .value = i};
+
+		/* Refused for a service that does not listen: then there is nothing to do. */
+		stack_control(stack, now_us, &message);
+	}
+	for (uint32_t i = 0; i < stack->core.service_count; i++)
+		if (stack->core.callbacks[i].on_stop)
+			stack->core.callbacks[i].on_stop(stack_worker(stack));
+}
+
 void stack_begin(struct stack *stack, uint64_t now_us)
 {
 	stack_set_time(stack, now_us);

@@ -68,6 +68,8 @@ size_t stack_bytes(const struct stack_config *config);
  * services array must live as long as the stack. on_start is not called here: stack_start does. */
 struct stack *stack_init(struct arena *arena, const struct stack_config *config, uint64_t now_us);
 void stack_start(struct stack *stack, uint64_t now_us);
+/* The services stop listening, and on_stop is called. */
+void stack_wind_down(struct stack *stack, uint64_t now_us);
 /* Resets every connection (on_close with C10M_CLOSE_STOPPED) in slices; true when none is left. Resets go out
  * by stack_tx. */
 bool stack_stop(struct stack *stack, uint64_t now_us);

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+import signal
 import subprocess
 import textwrap
 import time
@@ -37,6 +38,75 @@ def client(hosts, code, *args, timeout=60):
 
 def curl(hosts, *args, check=True):
     return hosts.run("client", ["curl", "-sS", "--max-time", "20", *args], check=check)
+
+
+# --- the end ---------------------------------------------------------------------
+
+
+HOLD = f"""
+    s = socket.create_connection(("{ADDRESS}", 7))
+    print("open", flush=True)
+    try:
+        for line in sys.stdin.buffer:
+            s.sendall(line)
+            print(s.recv(100).decode().strip(), flush=True)
+    except ConnectionResetError:
+        print("reset", flush=True)
+    s.close()
+    """
+
+
+def hold(hosts):
+    program = "import socket, sys\n" + textwrap.dedent(HOLD)
+    process, line = hosts.start("client", ["/usr/bin/python3", "-c", program], stdin=subprocess.PIPE)
+    assert line == "open\n"
+    return process
+
+
+def ask(process, word):
+    process.stdin.write(word + "\n")
+    process.stdin.flush()
+    return process.stdout.readline()
+
+
+def refused(hosts):
+    return client(hosts, f"""
+        try:
+            socket.create_connection(("{ADDRESS}", 7), timeout=5)
+        except ConnectionRefusedError:
+            print("refused")
+        """) == "refused\n"
+
+
+def test_connections_may_go_on_after_a_stop(hosts):
+    process = serve(hosts, "echo", "--drain-ms", "20000")
+    held = hold(hosts)
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    assert refused(hosts)
+    assert ask(held, "still") == "still\n"
+    assert process.poll() is None
+    assert held.communicate(timeout=10) == ("", "")
+    start = time.monotonic()
+    out, err = process.communicate(timeout=10)
+    assert time.monotonic() - start < 8 and (process.returncode, out) == (0, ""), err
+
+
+@pytest.mark.parametrize("twice", [False, True])
+def test_but_neither_for_ever_nor_after_a_second_stop(hosts, twice):
+    process = serve(hosts, "echo", "--drain-ms", "60000" if twice else "1000")
+    held = hold(hosts)
+    start = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    assert ask(held, "still") == "still\n"
+    if twice:
+        process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=10)
+    assert (process.returncode, out) == (0, ""), err
+    assert time.monotonic() - start > (0.3 if twice else 1)
+    assert ask(held, "gone") == "reset\n"
+    held.communicate(timeout=10)
 
 
 # --- http ------------------------------------------------------------------------

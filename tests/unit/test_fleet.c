@@ -154,7 +154,6 @@ static void make_node(uint32_t number)
 	assert_non_null(node->memory);
 	memset(node->memory, 0, bytes);
 	node->config.number = number;
-	node->config.service_count = 2;
 	node->config.spin_max_us = 50;
 	node->config.clock_base_ns = sys_now_ns();
 	arena_init(&arena, node->memory, bytes, &secrets, node->config.clock_base_ns);

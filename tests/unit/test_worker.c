@@ -31,7 +31,9 @@ struct stack {
 	uint64_t deadline_us, fired_us;
 	uint32_t deadlines, stop_at_deadlines;
 	uint64_t period_us;          /* from one deadline to the next; 0: there is one only */
-	uint32_t unlistened, slices; /* slices that stack_stop still needs */
+	uint32_t wound_down, slices; /* slices that stack_stop still needs */
+	uint32_t connections;        /* the last ends at connections_until_us */
+	uint64_t connections_until_us;
 	uint64_t last_us;
 };
 
@@ -94,11 +96,15 @@ bool stack_has_output(const struct stack *of)
 
 int stack_control(struct stack *of, uint64_t now_us, const struct stack_message *message)
 {
-	see_time(now_us);
-	assert_int_equal(message->kind, STACK_UNLISTEN);
-	assert_int_equal(message->value, of->unlistened);
-	of->unlistened++;
+	fail_msg("%p %u %p", (void *)of, (unsigned)now_us,
+		 (const void *)message); /* not the loop's business */
 	return 0;
+}
+
+void stack_wind_down(struct stack *of, uint64_t now_us)
+{
+	see_time(now_us);
+	of->wound_down++;
 }
 
 const struct counters *stack_counters(const struct stack *of)
@@ -116,7 +122,11 @@ c10m_worker *stack_worker(struct stack *of)
 
 void c10m_worker_stats(const c10m_worker *of, struct c10m_stats *stats)
 {
-	*stats = (struct c10m_stats){.rx_packets = ((const struct stack *)of)->received};
+	const struct stack *from = (const struct stack *)of;
+	bool open = worker_now_us(from->worker) < from->connections_until_us;
+
+	*stats = (struct c10m_stats){.rx_packets = from->received,
+				     .connections = open ? from->connections : 0};
 }
 
 void stack_begin(struct stack *of, uint64_t now_us)
@@ -147,8 +157,7 @@ static int setup_with(uint32_t spin_us)
 {
 	const struct link_config config = {.frames = FRAMES, .frame_bytes = 2048, .mtu = 1500};
 	struct port *ends[2];
-	struct worker_config worker_config = {
-		.stack = &stack, .service_count = 2, .port_count = 1, .spin_max_us = spin_us};
+	struct worker_config worker_config = {.stack = &stack, .port_count = 1, .spin_max_us = spin_us};
 
 	assert_int_equal(link_open(&config, ends), 0);
 	near = ends[0];
@@ -588,7 +597,7 @@ static void the_end_sends_every_reset(void **state)
 	stack.slices = 10;
 	worker_drain(&worker, 10000);
 	pthread_join(thread, NULL);
-	assert_int_equal(stack.unlistened, 2);
+	assert_int_equal(stack.wound_down, 1);
 	assert_int_equal(stack.sent, 1000);
 	assert_int_equal(far_received, 1000);
 }
@@ -603,6 +612,84 @@ static void the_end_has_an_end(void **state)
 	worker_drain(&worker, 50);
 	assert_int_equal(stack.slices, 0);
 	assert_in_range(worker_now_us(&worker) - start_us, 0, 500 * MS);
+}
+
+static void *wind_down_later(void *unused)
+{
+	usleep(20 * MS);
+	event_us = worker_now_us(&worker);
+	worker_wind_down(&worker);
+	return unused;
+}
+
+static void connections_may_end_by_themselves(void **state)
+{
+	pthread_t thread;
+
+	(void)state;
+	stack.connections = 3;
+	stack.connections_until_us = 120 * MS;
+	worker.config.drain_ms = 60000;
+	thread = in_thread(wind_down_later);
+	worker_run(&worker);
+	pthread_join(thread, NULL);
+	assert_int_equal(stack.wound_down, 1);
+	assert_in_range(worker_now_us(&worker), 120 * MS, 400 * MS);
+	worker_drain(&worker, 10);
+	assert_int_equal(stack.wound_down, 1);
+}
+
+static void but_not_for_ever(void **state)
+{
+	pthread_t thread;
+
+	(void)state;
+	stack.connections = 3;
+	stack.connections_until_us = UINT64_MAX;
+	worker.config.drain_ms = 100;
+	thread = in_thread(wind_down_later);
+	worker_run(&worker);
+	pthread_join(thread, NULL);
+	assert_in_range(worker_now_us(&worker) - event_us, 99 * MS, 400 * MS);
+	assert_true(worker.stats.sleeps >= 3); /* it does not spin for the time */
+}
+
+static void *stop_twice_later(void *unused)
+{
+	wind_down_later(unused);
+	usleep(20 * MS);
+	worker_stop(&worker);
+	return unused;
+}
+
+static void a_second_stop_waits_for_nobody(void **state)
+{
+	pthread_t thread;
+
+	(void)state;
+	stack.connections = 3;
+	stack.connections_until_us = UINT64_MAX;
+	worker.config.drain_ms = 60000;
+	thread = in_thread(stop_twice_later);
+	worker_run(&worker);
+	pthread_join(thread, NULL);
+	assert_in_range(worker_now_us(&worker) - event_us, 20 * MS, 400 * MS);
+}
+
+/* Another worker has connections left, and may need us to send for it. */
+static void nobody_ends_before_the_others_can(void **state)
+{
+	atomic_uint unended = 2;
+	pthread_t thread;
+
+	(void)state;
+	worker.config.unended = &unended;
+	worker.config.drain_ms = 100;
+	thread = in_thread(wind_down_later);
+	worker_run(&worker);
+	pthread_join(thread, NULL);
+	assert_int_equal(unended, 1);
+	assert_in_range(worker_now_us(&worker) - event_us, 99 * MS, 400 * MS);
 }
 
 int main(void)
@@ -626,6 +713,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_wake_ends_a_sleep, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_end_sends_every_reset, setup, teardown),
 		cmocka_unit_test_setup_teardown(the_end_has_an_end, setup, teardown),
+		cmocka_unit_test_setup_teardown(connections_may_end_by_themselves, setup, teardown),
+		cmocka_unit_test_setup_teardown(but_not_for_ever, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_second_stop_waits_for_nobody, setup, teardown),
+		cmocka_unit_test_setup_teardown(nobody_ends_before_the_others_can, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
