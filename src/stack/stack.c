@@ -220,8 +220,8 @@ static void services_init(struct core *core, const struct stack_config *config)
 			.user_timeout_ms = MIN_OF(from->user_timeout_ms, TICKS_MAX_AHEAD),
 			.congestion = congestion_find(from->congestion),
 			.port = from->port,
-			.groups = (uint16_t)from->groups,
-			.groups_at = (uint16_t)groups_at(from),
+			.groups = from->groups,
+			.groups_at = (uint32_t)groups_at(from),
 			.nodelay = from->flags & C10M_NODELAY,
 		};
 		core->services[i].wscale = scale_for(core->services[i].receive_bytes);

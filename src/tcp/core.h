@@ -55,7 +55,7 @@ struct tcp_service {
 	uint32_t receive_bytes, send_bytes, keepalive_ms, user_timeout_ms;
 	const struct congestion_control *congestion;
 	uint16_t port;
-	uint16_t groups, groups_at; /* how many a connection may be in; where they stand in its block */
+	uint32_t groups, groups_at; /* how many a connection may be in; where they stand in its block */
 	bool nodelay;
 	uint8_t wscale; /* the least that tells of receive_bytes */
 };

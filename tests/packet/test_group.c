@@ -103,6 +103,36 @@ static void groups_end(void **state)
 	test_finish(t);
 }
 
+/* The places lie behind the state, however large that is. */
+static void large_state_and_groups(void **state)
+{
+	struct test *t = test_begin();
+	c10m_group group;
+
+	(void)state;
+	t->services[0].state_size = 100001;
+	t->services[0].groups = 16;
+	t->config.connections = 4;
+	test_start(t);
+	open_many(t, 2);
+	for (unsigned i = 0; i < 16; i++) {
+		group = c10m_group_new(worker_of(t));
+		assert_int_equal(c10m_group_join(app_conn(t, 0), group), 0);
+		assert_int_equal(c10m_group_join(app_conn(t, 1), group), 0);
+		c10m_group_release(worker_of(t), group);
+	}
+	for (unsigned i = 4; i < 100001; i++)
+		assert_int_equal(((const uint8_t *)c10m_conn_state(app_conn(t, 0)))[i], 0);
+	stack_verify(t->stack);
+	assert_int_equal(usage(t).groups, 16);
+	app_abort(t, 0);
+	app_abort(t, 1);
+	discard_events(t);
+	discard_out(t);
+	assert_int_equal(usage(t).groups, 0);
+	test_finish(t);
+}
+
 static void group_pool_empty(void **state)
 {
 	struct test *t = test_begin();
@@ -125,6 +155,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(members_alone_receive),
 	TEST(members_come_and_go_meanwhile),
 	TEST(groups_end),
+	TEST(large_state_and_groups),
 	TEST(group_pool_empty),
 };
 
