@@ -262,7 +262,7 @@ def test_a_rate_of_small_packets(bridged):
         came, different, _, wrong = datagrams(bridged, 15000, gap=0.00002)
     way = bridge.report["a_to_b"]
     assert (different, wrong) == (came, 0)
-    assert way["queue_drops"] > 100
+    assert way["queue_drops"] > 0
     assert came + way["queue_drops"] <= 15000 and way["missed"] == 0
     assert way["received"] == way["sent"] + way["queue_drops"]
 

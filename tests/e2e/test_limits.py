@@ -31,8 +31,7 @@ def outcome(source, seconds=1.0):
     s = connect(source, seconds)
     return s if isinstance(s, str) else "open" if talks(s) else "silent"
 
-def ends_after(s):
-    start = time.monotonic()
+def ends_after(s, start):
     s.settimeout(20)
     try:
         s.recv(1)
@@ -138,14 +137,15 @@ def test_new_connections_a_second(pair):
 def test_deadlines(pair):
     server = serve(pair, "--first-byte-ms", "1000", "--idle-ms", "2000")
     got = client(pair, f"""
+        before = time.monotonic()
         mute = connect("{FIRST}")
         talker = connect("{FIRST}")
         assert talks(talker)
-        print(json.dumps([ends_after(mute), ends_after(talker)]))
+        print(json.dumps([ends_after(mute, before), ends_after(talker, before)]))
         """)
     mute, talker = got
-    assert 0.9 < mute < 1.9
-    assert 0.5 < talker < 1.9  # it was heard a second earlier
+    assert 1 <= mute < talker
+    assert 2 <= talker < 6
     counters = stop(pair, server)
     assert counters["connections ended: no first byte in time"] == 1
     assert counters["connections ended: idle for too long"] == 1
