@@ -325,12 +325,12 @@ struct c10m_fanout_request {
 C10M_API int c10m_fanout(c10m_worker *worker, const struct c10m_fanout_request *request);
 
 /* Puts other limits in force for a service, from the next segment on: what is established stays. Called on
- * the worker, so that no segment is looked at in between: the lists are built beside those in force and take
- * their place when they are whole. NULL: no limits. Nothing is kept of the arguments. Takes in the order of
- * 0.1 ms for a thousand prefixes. 0, or with nothing changed: -EINVAL no such service, or a prefix or number
- * that makes no sense; -ENOSPC more prefixes than there is room for (twice as many as the services had at the
- * start, at least 1024 for each); -EBUSY source_bits was changed just now and existing connections are still
- * being counted anew: try again in a moment. */
+ * the worker (from another thread by c10m_post), so that no segment is looked at in between: the lists are
+ * built beside those in force and take their place when they are whole. NULL: no limits. Nothing is kept of
+ * the arguments. Takes in the order of 0.1 ms for a thousand prefixes. 0, or with nothing changed: -EINVAL no
+ * such service, or a prefix or number that makes no sense; -ENOSPC more prefixes than there is room for
+ * (twice as many as the services had at the start, at least 1024 for each); -EBUSY source_bits was changed
+ * just now and existing connections are still being counted anew: try again in a moment. */
 C10M_API int c10m_limits_set(c10m_worker *worker, uint32_t service, const struct c10m_limits *limits);
 /* What a new connection from this address would meet now. */
 enum c10m_limits_answer {
