@@ -20,6 +20,7 @@
 #define BLOCKED_SLEEP_NS 50000   /* until we ask again whether the port has room */
 #define PUBLISH_US       10000   /* counters are shown that often */
 #define DRAIN_LOOK_US    10000   /* others are looked after that often, when all wait for the end */
+#define LAST_LOOKS       32      /* bursts that arrived before the stop, at most, are still served */
 #define SCRATCH_BYTES    10240   /* a frame of the largest MTU that we take */
 
 uint64_t worker_now_us(const struct worker *worker)
@@ -440,6 +441,9 @@ void worker_drain(struct worker *worker, uint32_t patience_ms)
 	bool stopped = false;
 
 	worker->now_ns = sys_now_ns();
+	/* A handshake's last segment among them makes a connection that can be told. */
+	for (int i = 0; i < LAST_LOOKS && receive(worker) > 0; i++)
+		continue;
 	wind_down(worker);
 	while (!stopped || ((stack_has_output(worker->config.stack) || others_may_send(worker)) &&
 			    worker->now_ns < end_ns)) {
