@@ -180,6 +180,31 @@ def test_workers_sleep_when_idle(pair):
     stop(pair, process)
 
 
+def test_a_fault_port_before_two_workers(hosts):
+    """The wrapping ports stand before the queue, and so before the hand-over."""
+    process = serve(hosts, "echo", "--owner", "1", "--fault", "loss=2%,reorder=2%,duplicate=2%,corrupt=1%,seed=3")
+    assert client(hosts, ECHO, ADDRESS, "300000", timeout=120) == "True\n"
+    _, counts, _ = stop(hosts, process)
+    assert counts["segments received out of order"] > 0
+
+
+def test_long_frames_with_two_workers(hosts):
+    """Over a TAP device, whose frames have up to 64 KB: whichever queue they choose, they are handed over whole."""
+    args = [Hosts.built("c10m"), "serve", "http", "--interface", "tap7", "--address", "10.99.0.1/24", "--workers",
+            WORKERS, "--owner", "1", "--port", "8080", "--verbose", *CPUS]
+    process = hosts.start("server", args)[0]
+    line = bytes(ord("!") + i for i in range(63)) + b"\n"
+    wanted = hashlib.sha256((line * 312501)[:20_000_000]).hexdigest()
+    url = "http://10.99.0.1:8080"
+    out = hosts.run("server", ["sh", "-c", f"curl -sS --max-time 30 {url}/bytes/20000000 | sha256sum"]).stdout
+    assert out.split()[0] == wanted
+    upload = f"head -c 20000000 /dev/zero | curl -sS --max-time 30 -o /dev/null -w '%{{http_code}}' --data-binary @- {url}/"
+    assert hosts.run("server", ["sh", "-c", upload]).stdout == "200"
+    code, _, err = hosts.stop(process)
+    assert code == 0, err
+    assert re.search(r"^worker 1: 2 connections opened", err, re.MULTILINE)
+
+
 def test_more_workers_than_processors(hosts):
     args = [Hosts.built("c10m"), "serve", "echo", "--interface", "eth0", "--address", f"{ADDRESS}/24", "--workers",
             "64"]
