@@ -176,10 +176,12 @@ static bool refused(struct packet_socket *ps, int error)
 	case EMSGSIZE:
 	case EINVAL:
 		ps->stats.tx_refused++;
+		ps->port.stats.tx_lost++;
 		return true;
 	default: /* ENOBUFS: the interface's queue is full. ENETDOWN, ENXIO: there is no link */
 		note_error(ps, error);
 		ps->stats.tx_lost++;
+		ps->port.stats.tx_lost++;
 		return true;
 	}
 }

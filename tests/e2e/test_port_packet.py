@@ -9,8 +9,9 @@ import time
 
 import pytest
 
-from hosts import Hosts, wait_until
+from hosts import Bridge, Hosts, wait_until
 from test_port_afxdp import CLAIMED, bounce_args, cpu_share, kernel_answers, refused, stop_bounce, udp_echo
+from test_transfer import MB, Transfer, both_roles, content_file, exchange  # noqa: F401
 
 
 def start_packet(hosts, *more):
@@ -129,6 +130,37 @@ def test_only_what_is_for_the_address_is_taken(hosts):
     hosts.send_frames("client", ours)
     time.sleep(0.2)
     assert stop_bounce(hosts, process)["queues"][0]["rx"] == len(ours)
+
+
+# --- streams ----------------------------------------------------------------
+
+
+@both_roles
+def test_frames_are_long_in_both_directions(content, listens):
+    """The peer's kernel leaves the work to hardware there is none of, and so does c10m."""
+    with Hosts(offloads=True) as hosts:
+        results, counters = exchange(Transfer(hosts, content, "--via", "packet"), listens, 64 * MB, 64 * MB)
+    print(f"{128 * MB * 8 / results[0]['ms'] / 1e6:.1f} Gbit/s both ways together")
+    assert counters["payload bytes taken in order"] / counters["TCP segments received"] > 1500
+    assert counters["bytes sent"] / counters["packets sent"] > 1514
+    assert "TCP checksum is wrong" not in counters and "frames that the interface did not take" not in counters
+
+
+@both_roles
+def test_long_frames_meet_faults_one_by_one(content, listens):
+    spec = "loss=1%,delay=1ms,jitter=1ms,reorder=1%,duplicate=1%,corrupt=0.5%,seed=3"
+    with Hosts(offloads=True) as hosts:
+        _, counters = exchange(Transfer(hosts, content, "--via", "packet", "--fault", spec), listens, MB, 4 * MB)
+    assert counters["TCP checksum is wrong"] > 3
+    assert counters["segments received out of order"] > 10
+
+
+@both_roles
+def test_a_bad_wire(bridged, content, listens):
+    with Bridge(bridged, "--fault", "loss=1%,delay=2ms,corrupt=0.5%,seed=8") as bridge:
+        _, counters = exchange(Transfer(bridged, content, "--via", "packet"), listens, 2 * MB, 2 * MB)
+    assert bridge.report["b_to_a"]["long_frames"] > 10
+    assert counters["TCP checksum is wrong"] > 0
 
 
 # --- what is refused ---------------------------------------------------------
