@@ -359,6 +359,12 @@ static bool make_relay(struct run *run, struct member *member)
 	return true;
 }
 
+/* Packet sockets share the flows among themselves, whatever the card does. */
+static bool queues_are_the_cards(const struct run *run)
+{
+	return run->port_count > 1 && strcmp(run->ports[0]->ops->name, "packet") != 0;
+}
+
 static bool make_fleet(struct run *run)
 {
 	struct arena_secrets secrets;
@@ -370,7 +376,7 @@ static bool make_fleet(struct run *run)
 
 	if (run->worker_count == 1)
 		return true;
-	if (run->port_count > 1 && sys_rss_read(run->config.interface, &rss) == 0)
+	if (queues_are_the_cards(run) && sys_rss_read(run->config.interface, &rss) == 0)
 		config.rss = &rss;
 	if (!draw_secrets(run, &secrets))
 		return false;

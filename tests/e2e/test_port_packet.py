@@ -3,6 +3,7 @@ on using, with nothing of the kernel's asked for but a socket."""
 
 import os
 import shutil
+import re
 import signal
 import socket
 import time
@@ -11,7 +12,7 @@ import pytest
 
 from hosts import Bridge, Hosts, wait_until
 from test_port_afxdp import CLAIMED, bounce_args, cpu_share, kernel_answers, refused, stop_bounce, udp_echo
-from test_transfer import MB, Transfer, both_roles, content_file, exchange  # noqa: F401
+from test_transfer import MB, Transfer, both_roles, check, content_file, ends, exchange  # noqa: F401
 
 
 def start_packet(hosts, *more):
@@ -161,6 +162,23 @@ def test_a_bad_wire(bridged, content, listens):
         _, counters = exchange(Transfer(bridged, content, "--via", "packet"), listens, 2 * MB, 2 * MB)
     assert bridge.report["b_to_a"]["long_frames"] > 10
     assert counters["TCP checksum is wrong"] > 0
+
+
+@pytest.mark.parametrize("offloads", [False, True], ids=["short", "long"])
+def test_each_worker_has_a_socket(content, offloads):
+    """Flows go by one hash to a socket and by another to their owner: half of them are handed over."""
+    with Hosts(offloads=offloads) as hosts:
+        transfer = Transfer(hosts, content, "--via", "packet", "--workers", "2", "--cpu", "0,1")
+        ours, theirs = transfer.pair(True, ["send=100000"], ["send=200000"], 200)
+        for process, sent, received in (theirs, 200000, 100000), (ours, 100000, 200000):
+            for result in ends(process, 200):
+                check(result, sent, received)
+        ours.send_signal(signal.SIGTERM)
+        _, err = ours.communicate(timeout=10)
+    assert "packet socket on eth0, 2 of 2" in err
+    shares = [[int(number) for number in re.findall(r"\d+", line)]
+              for line in re.findall(r"^worker \d+: (\d+ connections opened.*)$", err, re.MULTILINE)]
+    assert len(shares) == 2 and min(share[0] for share in shares) > 50, err
 
 
 # --- what is refused ---------------------------------------------------------
