@@ -378,6 +378,51 @@ C10M_API uint32_t c10m_worker_number(const c10m_worker *worker);
  */
 C10M_API uint32_t c10m_total_stats(struct c10m_stats *stats);
 
+/* --- the rest of a program: descriptors of the kernel, calls that block, names ------------------ */
+
+#define C10M_WATCH_READ  0x1u /* there is something to read, or the end of it */
+#define C10M_WATCH_WRITE 0x2u /* there is room to write */
+#define C10M_WATCH_ERROR 0x4u /* only told, not asked for: it is hung up, or has an error */
+
+typedef void c10m_watch_callback(c10m_worker *worker, int fd, unsigned events, void *argument);
+
+/* Calls back on this worker whenever the descriptor (a socket of the kernel, a pipe, a timerfd...) is ready
+ * for one of `events`, READ or WRITE or both; again and again while it is. A quiet descriptor costs nothing:
+ * a thread of its own waits for it. Take the watch back before closing the descriptor; one that was closed is
+ * forgotten. Watches end with the worker. 0, or -EINVAL, -EBADF, -EPERM: the kernel cannot wait for such a
+ * file, -EEXIST: it is watched already, -ENOSPC: 1024 are, or another negative errno when the thread cannot
+ * be started. */
+C10M_API int c10m_watch_fd(c10m_worker *worker, int fd, unsigned events, c10m_watch_callback *callback,
+			   void *argument);
+/* No callback comes after it. 0, or -ENOENT: this worker does not watch it. */
+C10M_API int c10m_unwatch_fd(c10m_worker *worker, int fd);
+
+/* Calls work(argument) on one of a few helper threads (--helpers), where it may block, and then done(worker,
+ * argument), which may be NULL, on this worker. What both share belongs to `work` until it returns. When the
+ * worker stops, jobs that have not begun are dropped, and `done` is not called any more; c10m_main returns
+ * when the last `work` has. 0, or -EAGAIN: 1024 jobs wait, -EINVAL, or another negative errno when no thread
+ * can be started. */
+C10M_API int c10m_offload(c10m_worker *worker, void (*work)(void *argument),
+			  void (*done)(c10m_worker *worker, void *argument), void *argument);
+
+#define C10M_RESOLVED_MAX 16
+
+struct c10m_resolved {
+	int error; /* 0, -ENOENT: no such name or service, -EAGAIN: the name server did not answer, -EIO: it
+		    * refused, or another negative errno */
+	uint32_t count;
+	uint32_t addresses[C10M_RESOLVED_MAX]; /* IPv4, the best first (RFC 6724) */
+	uint16_t port;                         /* of the service; 0: none was asked for */
+};
+
+typedef void c10m_resolve_callback(c10m_worker *worker, const struct c10m_resolved *resolved, void *argument);
+
+/* Asks, as the rest of the system does (/etc/hosts, DNS), for the addresses of a name, and for the port of a
+ * service ("http", "80", or NULL), on a helper thread. Calls back on this worker, unless it stops before.
+ * Names are copied. 0, or -EAGAIN: too much is asked for already, -EINVAL, or as c10m_offload. */
+C10M_API int c10m_resolve(c10m_worker *worker, const char *name, const char *service,
+			  c10m_resolve_callback *callback, void *argument);
+
 /* "0.1.0" */
 C10M_API const char *c10m_version(void);
 

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "run/config.h"
+#include "run/helpers.h"
 #include "wire/ipv4.h"
 #include "tcp/admission.h"
 #include "tcp/congestion.h"
@@ -186,6 +187,8 @@ const struct option_spec run_options[] = {
 	{"mtu", "BYTES", "largest IP packet; default: the interface's", NUMBER(mtu, 576, 9000)},
 	{"spin-us", "US", "microseconds to look for work before sleeping, at most (50); 0: never spin",
 	 NUMBER(spin_us, 0, 1000000)},
+	{"helpers", "N", "threads beside the workers for calls that block, at most (2)",
+	 NUMBER(helpers, 1, HELPERS_MAX)},
 	{"drain-ms", "MS",
 	 "after SIGINT or SIGTERM no connection is accepted, and those that are open may go on\n"
 	 "for so long; a second signal ends them at once (0: they are reset at once)",
@@ -220,6 +223,7 @@ void run_config_init(struct run_config *config)
 	*config = (struct run_config){
 		.connections = RUN_CONNECTIONS_DEFAULT,
 		.workers = 1,
+		.helpers = 2,
 		.owner = OWNER_BY_HASH,
 		.client_ports = RUN_CLIENT_PORTS_AUTO,
 		.pages = SYS_PAGES_BEST,

@@ -32,6 +32,7 @@ struct run_config {
 	enum afxdp_mode mode;
 	uint32_t frames;
 	uint32_t spin_us;
+	uint32_t helpers;  /* threads for c10m_offload */
 	uint32_t drain_ms; /* 0: connections are reset at once */
 	const char *capture, *capture_filter;
 	struct fault_config fault;

@@ -12,8 +12,10 @@
 #include "port/capture.h"
 #include "run/conflict.h"
 #include "run/crew.h"
+#include "run/errand.h"
 #include "run/fleet.h"
 #include "run/follower.h"
+#include "run/helpers.h"
 #include "run/mailbox.h"
 #include "run/relay.h"
 #include "run/report.h"
@@ -576,6 +578,8 @@ static bool make_worker(struct run *run, struct member *member)
 	config->unended = &run->unended;
 	config->hooks[config->hook_count++] = (struct worker_hook){.run = mailbox_run,
 								   .context = mailbox_at(config->number)};
+	config->hooks[config->hook_count++] = (struct worker_hook){.run = errands_run,
+								   .context = errands_at(config->number)};
 	if (config->number == 0) {
 		config->report_us = (uint64_t)run->config.stats_s * 1000000;
 		config->report = print_report;
@@ -603,6 +607,18 @@ static bool make_members(struct run *run)
 	return true;
 }
 
+/* On the processors that are left; on all when none is. */
+static void begin_helpers(const struct run *run)
+{
+	struct helpers_config config = {.cpus = run->old_cpus, .blocking = run->config.helpers};
+
+	for (uint32_t i = 0; i < run->worker_count; i++)
+		CPU_CLR((unsigned)run->members[i].cpu, &config.cpus);
+	if (CPU_COUNT(&config.cpus) == 0)
+		config.cpus = run->old_cpus;
+	helpers_begin(&config);
+}
+
 static bool start(struct run *run)
 {
 	bool good = make_members(run) && choose_address(run) && open_port(run) && choose_cpus(run);
@@ -617,6 +633,8 @@ static bool start(struct run *run)
 		       make_follower(run, &run->members[i]) && make_worker(run, &run->members[i]);
 	if (good && pthread_getaffinity_np(pthread_self(), sizeof(run->old_cpus), &run->old_cpus) != 0)
 		good = refuse(run, "the thread's processors cannot be read: run without --cpu");
+	if (good)
+		begin_helpers(run);
 	return good;
 }
 
@@ -634,6 +652,7 @@ static int prepare_member(void *context, char error[CREW_ERROR_BYTES])
 	else
 		sys_name_thread("c10m-worker");
 	mailbox_open(mailbox_at(member->config.number), member->stack, &member->worker.waker);
+	errands_open(member->config.number, member->stack, &member->worker.waker);
 	stack_start(member->stack, worker_now_us(&member->worker));
 	return 0;
 }
@@ -644,6 +663,7 @@ static void run_member(void *context)
 
 	worker_run(&member->worker);
 	mailbox_close(mailbox_at(member->config.number), worker_now_us(&member->worker));
+	errands_close(member->config.number, worker_now_us(&member->worker));
 	worker_drain(&member->worker, PATIENCE_MS);
 }
 
@@ -687,6 +707,7 @@ static void free_member(struct member *member)
 {
 	mailbox_close(mailbox_at(member->config.number), 0);
 	follower_stop(&member->follower);
+	errands_close(member->config.number, 0);
 	if (member->stack)
 		stack_fini(member->stack);
 	if (member->config.relay)
@@ -698,6 +719,7 @@ static void free_member(struct member *member)
 
 static void clean_up(struct run *run)
 {
+	helpers_end();
 	for (uint32_t i = 0; run->members && i < run->worker_count; i++)
 		free_member(&run->members[i]);
 	for (uint32_t i = 0; i < run->port_count; i++)
