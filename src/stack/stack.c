@@ -41,7 +41,8 @@ static void fill_defaults(struct stack_config *config)
 	}
 	if (!config->messages.count[0] && !config->messages.count[1] && !config->messages.count[2] &&
 	    !config->messages.count[3])
-		config->messages = (struct message_config){{1024, 256, 32, 8}};
+		config->messages = (struct message_config){
+			{between(n / 16, 1024, 16384), between(n / 64, 256, 4096), 32, 8}};
 	config->groups = or_default(config->groups, between(n / 16, 64, 65536));
 	config->mtu = or_default(config->mtu, 1500);
 	config->initial_window_segments = or_default(config->initial_window_segments, 10);
