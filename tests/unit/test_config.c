@@ -187,6 +187,24 @@ static void what_belongs_together(void **state)
 }
 
 /* Each worker gets its share, and a little more: a hash is not a division. */
+/* Beside the kernel its addresses and routes count, and AF_XDP alone leaves it its part. */
+static void what_belongs_to_sharing(void **state)
+{
+	(void)state;
+	assert_true(check("--interface lo --shared"));
+	assert_true(check("--interface lo --shared --address 10.0.0.1 --via afxdp --workers 2"));
+	assert_int_equal(config.client_ports, RUN_CLIENT_PORTS_AUTO);
+	assert_true(check("--interface lo --shared --client-ports 0"));
+	assert_int_equal(config.client_ports, 0);
+	assert_false(check("--interface lo --shared --gateway 10.0.0.254"));
+	assert_non_null(strstr(error, "--gateway"));
+	assert_false(check("--interface lo --shared --via tap"));
+	assert_false(check("--interface lo --shared --via packet"));
+	assert_non_null(strstr(error, "--via"));
+	assert_false(check("--interface lo --address 10.0.0.1/24 --client-ports 5"));
+	assert_non_null(strstr(error, "--client-ports"));
+}
+
 static void workers_share_the_limits(void **state)
 {
 	struct stack_config stack;
@@ -284,6 +302,7 @@ int main(void)
 		cmocka_unit_test(help_and_version),
 		cmocka_unit_test(help_names_every_option),
 		cmocka_unit_test(what_belongs_together),
+		cmocka_unit_test(what_belongs_to_sharing),
 		cmocka_unit_test(workers_share_the_limits),
 		cmocka_unit_test(port_replaces_the_services_own),
 		cmocka_unit_test(numbers),
