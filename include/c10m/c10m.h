@@ -423,6 +423,60 @@ typedef void c10m_resolve_callback(c10m_worker *worker, const struct c10m_resolv
 C10M_API int c10m_resolve(c10m_worker *worker, const char *name, const char *service,
 			  c10m_resolve_callback *callback, void *argument);
 
+/* --- connections of ordinary threads ---------------------------------------------------------------
+ *
+ * A thread that is no worker opens a client; a worker then holds connections for it. The calls block until
+ * timeout_ms is over (0: not at all, -1: for ever). A client is its thread's alone. What a thread leaves open
+ * when it ends or closes its client is reset. Memory is bounded: 16 KB each way for each of the streams. */
+
+typedef struct c10m_client c10m_client;
+
+/* A connection of a client; a stale one is recognised. 0 is none. */
+typedef uint64_t c10m_stream;
+
+#define C10M_CLIENT_STREAMS 64 /* of one client at a time; a process may have 256 clients */
+
+/* Describes a service for clients: one of those given to c10m_main. Receive and send limits, keepalive,
+ * time-outs may be set in it; the callbacks, flags and state are c10m's, and its port stays 0. */
+C10M_API void c10m_client_service(struct c10m_service *service, const char *name);
+
+/* NULL and a negative errno: -EINVAL no such worker, -ESHUTDOWN it does not run, -EAGAIN 256 clients are open
+ * or its mailbox is full, -ENOMEM, -EMFILE. service: index of one that c10m_client_service has described. */
+C10M_API c10m_client *c10m_client_open(uint32_t worker, uint32_t service, int *error);
+/* Resets what is open, and frees the client. */
+C10M_API void c10m_client_close(c10m_client *client);
+
+/* 0 and a negative errno: -ETIMEDOUT, -ECONNREFUSED, -EHOSTUNREACH..., as c10m_connect, -EAGAIN: all streams
+ * are in use, -ESHUTDOWN: the worker has stopped. With timeout_ms 0 the stream is given at once and connects
+ * meanwhile: C10M_STREAM_WRITABLE or C10M_STREAM_ENDED follows. */
+C10M_API c10m_stream c10m_client_connect(c10m_client *client, uint32_t address, uint16_t port, int timeout_ms,
+					 int *error);
+/* Returns how many bytes were taken: all, unless the time is over before. Or -EAGAIN (timeout_ms 0) or
+ * -ETIMEDOUT when none were, -EPIPE or why it ended (-ECONNRESET, -ETIMEDOUT...), -ESTALE, -ESHUTDOWN. */
+C10M_API int64_t c10m_client_send(c10m_client *client, c10m_stream stream, const void *data, size_t len,
+				  int timeout_ms);
+/* Waits for at least one byte and returns how many came; 0 when the peer has closed its direction. Errors as
+ * c10m_client_send. */
+C10M_API int64_t c10m_client_receive(c10m_client *client, c10m_stream stream, void *buffer, size_t len,
+				     int timeout_ms);
+/* Closes: what was taken is sent, then FIN. 0, or -ESTALE. */
+C10M_API int c10m_client_end(c10m_client *client, c10m_stream stream);
+
+#define C10M_STREAM_READABLE 0x1u /* bytes or the end have come */
+#define C10M_STREAM_WRITABLE 0x2u /* it is open, and there is room */
+#define C10M_STREAM_ENDED    0x4u
+
+struct c10m_stream_event {
+	c10m_stream stream;
+	unsigned events;
+};
+
+/* For a loop of the thread's own: the descriptor becomes readable when there are events. */
+C10M_API int c10m_client_fd(const c10m_client *client);
+/* Takes up to `max` events, without waiting, and returns how many. Each tells of a change once: receive until
+ * -EAGAIN. The descriptor rings for what comes after it. */
+C10M_API int c10m_client_poll(c10m_client *client, struct c10m_stream_event *events, int max);
+
 /* "0.1.0" */
 C10M_API const char *c10m_version(void);
 

@@ -54,6 +54,16 @@ int errand_give(uint32_t number, struct errand *errand)
 	return result;
 }
 
+void errands_wake(uint32_t number)
+{
+	struct errands *errands = errands_at(number);
+
+	atomic_fetch_add(&errands->givers, 1);
+	if (atomic_load(&errands->open))
+		waker_wake(errands->waker);
+	atomic_fetch_sub(&errands->givers, 1);
+}
+
 static struct errand *oldest_first(struct errand *newest)
 {
 	struct errand *first = NULL;

@@ -24,5 +24,8 @@ void errands_close(uint32_t number, uint64_t now_us);
 /* Any thread, no signal handler. Those of one thread are run in their order. 0, or -ESHUTDOWN: that worker
  * does not run; the errand is the giver's again. */
 int errand_give(uint32_t number, struct errand *errand);
+/* Wakes the worker if it runs and sleeps, for what it finds by another hook. Any thread, no signal handler.
+ */
+void errands_wake(uint32_t number);
 
 #endif

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "port/capture.h"
+#include "run/client.h"
 #include "run/conflict.h"
 #include "run/crew.h"
 #include "run/errand.h"
@@ -580,6 +581,8 @@ static bool make_worker(struct run *run, struct member *member)
 								   .context = mailbox_at(config->number)};
 	config->hooks[config->hook_count++] = (struct worker_hook){.run = errands_run,
 								   .context = errands_at(config->number)};
+	config->hooks[config->hook_count++] = (struct worker_hook){
+		.run = clients_run, .context = clients_open(config->number, member->stack)};
 	if (config->number == 0) {
 		config->report_us = (uint64_t)run->config.stats_s * 1000000;
 		config->report = print_report;
@@ -665,6 +668,7 @@ static void run_member(void *context)
 	mailbox_close(mailbox_at(member->config.number), worker_now_us(&member->worker));
 	errands_close(member->config.number, worker_now_us(&member->worker));
 	worker_drain(&member->worker, PATIENCE_MS);
+	clients_close(member->config.number);
 }
 
 /* Nothing is ours before all workers are ready to answer for it. */
@@ -708,6 +712,7 @@ static void free_member(struct member *member)
 	mailbox_close(mailbox_at(member->config.number), 0);
 	follower_stop(&member->follower);
 	errands_close(member->config.number, 0);
+	clients_close(member->config.number);
 	if (member->stack)
 		stack_fini(member->stack);
 	if (member->config.relay)
