@@ -172,6 +172,14 @@ void net_learn_neighbour(struct net *net, uint32_t ip, const struct eth_address 
 		entry_set(net, destination_at(&net->destinations, index), mac, permanent);
 }
 
+void net_hear_neighbour(struct net *net, uint32_t ip, const struct eth_address *mac)
+{
+	uint16_t index = destination_find(&net->destinations, ip, 0);
+
+	if (index && destination_at(&net->destinations, index)->state != NEIGHBOUR_PERMANENT)
+		entry_set(net, destination_at(&net->destinations, index), mac, false);
+}
+
 static void entry_fail(struct net *net, struct destination *entry)
 {
 	uint32_t waiting = entry->waiting;

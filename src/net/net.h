@@ -76,6 +76,8 @@ void net_confirm(struct net *net, uint16_t destination);
 void net_set_neighbour(struct net *net, uint32_t ip, const struct eth_address *mac, bool permanent);
 /* The kernel speaks. Only neighbours that are wanted are taken: others are not worth a place. */
 void net_learn_neighbour(struct net *net, uint32_t ip, const struct eth_address *mac, bool permanent);
+/* Another worker got a frame of ARP. Of a permanent entry the network has no say. */
+void net_hear_neighbour(struct net *net, uint32_t ip, const struct eth_address *mac);
 /* `silent`: it was asked and did not answer. Else it is just not known any more. */
 void net_lose_neighbour(struct net *net, uint32_t ip, bool silent);
 /* News may have been missed: every neighbour is asked about again when it is next used. */

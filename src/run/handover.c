@@ -27,7 +27,7 @@ static bool may_tell(struct handover *handover, uint64_t now_us)
 /* Worker 0 gets the frame itself, the others what it says. Who misses it (its mailbox is full) asks again. */
 static void tell_neighbour(struct handover *handover, const struct packet *packet, uint64_t now_us)
 {
-	struct mailbox_message message = {.kind = MAILBOX_CONTROL, .control.kind = STACK_LEARN_NEIGHBOUR};
+	struct mailbox_message message = {.kind = MAILBOX_CONTROL, .control.kind = STACK_HEAR_NEIGHBOUR};
 	struct arp_packet arp;
 
 	if (arp_parse(packet->data + ETH_HEADER_BYTES, packet->bytes - ETH_HEADER_BYTES, &arp) ||

@@ -483,7 +483,9 @@ static int change_neighbour(struct core *core, const struct stack_message *messa
 {
 	if (!ipv4_is_unicast(message->address) || eth_is_multicast(&message->mac))
 		return -EINVAL;
-	if (message->kind == STACK_LEARN_NEIGHBOUR)
+	if (message->kind == STACK_HEAR_NEIGHBOUR)
+		net_hear_neighbour(&core->net, message->address, &message->mac);
+	else if (message->kind == STACK_LEARN_NEIGHBOUR)
 		net_learn_neighbour(&core->net, message->address, &message->mac, message->value != 0);
 	else
 		net_lose_neighbour(&core->net, message->address, message->value != 0);
@@ -566,6 +568,7 @@ int stack_control(struct stack *stack, uint64_t now_us, const struct stack_messa
 		return retell(core, message->kind == STACK_RETOLD);
 	case STACK_LEARN_NEIGHBOUR:
 	case STACK_LOSE_NEIGHBOUR:
+	case STACK_HEAR_NEIGHBOUR:
 		return change_neighbour(core, message);
 	case STACK_DOUBT_NEIGHBOURS:
 		net_doubt_neighbours(&core->net);

@@ -108,6 +108,8 @@ enum stack_message_kind {
 	STACK_LEARN_NEIGHBOUR,  /* address, mac; value: 1 when it is permanent */
 	STACK_LOSE_NEIGHBOUR,   /* address; value: 1 when it was asked and did not answer */
 	STACK_DOUBT_NEIGHBOURS, /* changes may have been missed: ask again for those in use */
+	/* Another worker's. */
+	STACK_HEAR_NEIGHBOUR, /* address, mac of an ARP frame: from the network, so no permanent entry goes */
 };
 
 struct stack_message {

@@ -255,6 +255,35 @@ static void neighbour_that_moves(void **state)
 	test_finish(t);
 }
 
+/* Frames of ARP that another worker got are heard like those that came here: what waits goes on, a permanent
+ * entry stays, and nobody who is not wanted gets a place. */
+static void what_another_worker_heard(void **state)
+{
+	struct test *t = begin_lonely();
+	struct stack_message heard = {.kind = STACK_HEAR_NEIGHBOUR, .address = PEER_IP};
+	struct stack_message fixed = {.kind = STACK_SET_NEIGHBOUR, .address = PEER_IP};
+	uint32_t known;
+
+	(void)state;
+	app_connect(t, 5000);
+	expect_arp_request(t, PEER_IP);
+	known = usage(t).destinations;
+	mac_of(PEER_IP, heard.mac.octets);
+	mac_of(PEER_IP, fixed.mac.octets);
+	assert_int_equal(stack_control(t->stack, t->now_us, &heard), 0);
+	flush(t);
+	expect(t, "S mss 1460 ts 0 wscale 0");
+	assert_int_equal(stack_control(t->stack, t->now_us, &fixed), 0);
+	mac_of(PEER_IP + 100, heard.mac.octets); /* forged */
+	assert_int_equal(stack_control(t->stack, t->now_us, &heard), 0);
+	heard.address = PEER_IP + 7;
+	assert_int_equal(stack_control(t->stack, t->now_us, &heard), 0);
+	assert_int_equal(usage(t).destinations, known);
+	pass_ms(t, 1003);
+	assert_memory_equal(next_out(t)->data, fixed.mac.octets, 6);
+	test_finish(t);
+}
+
 /* Its block stands on the neighbour's list for a while yet: it is no connection any longer. */
 static void ended_while_waiting_for_a_neighbour(void **state)
 {
@@ -445,6 +474,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(data_for_a_silent_neighbour_goes_when_it_speaks),
 	TEST(simultaneous_open_with_a_silent_neighbour),
 	TEST(neighbour_that_moves),
+	TEST(what_another_worker_heard),
 	TEST(ended_while_waiting_for_a_neighbour),
 	TEST(confirming_others_does_not_put_a_silent_neighbour_off),
 	TEST(questions_that_nobody_waits_for_give_way),

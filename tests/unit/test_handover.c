@@ -189,10 +189,9 @@ static void neighbours_are_told_to_all(void **state)
 	assert_int_equal(stacks[0].controls, 0);
 	for (uint32_t i = 1; i < WORKERS; i++) {
 		assert_int_equal(stacks[i].controls, 1);
-		assert_int_equal(stacks[i].last.kind, STACK_LEARN_NEIGHBOUR);
+		assert_int_equal(stacks[i].last.kind, STACK_HEAR_NEIGHBOUR);
 		assert_int_equal(stacks[i].last.address, 0x0a000063);
 		assert_int_equal(stacks[i].last.mac.octets[5], 7);
-		assert_int_equal(stacks[i].last.value, 0); /* not for ever */
 	}
 	assert_int_equal(fleet.handovers[1].stats.neighbours_told, 2);
 }
