@@ -419,7 +419,7 @@ void worker_run(struct worker *worker)
 /* Takes output from the stack and throws it away: nobody waits for it any longer. */
 static void discard_output(struct worker *worker)
 {
-	static uint8_t scratch[SCRATCH_BYTES];
+	uint8_t scratch[SCRATCH_BYTES]; /* each worker's own: several end at the same time */
 	struct packet frame = {.data = scratch, .room = SCRATCH_BYTES};
 	int limit = STACK_BURST;
 
