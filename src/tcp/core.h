@@ -78,9 +78,10 @@ struct core {
 	struct chunk_pool chunks;
 	struct message_pool messages;
 	struct flow_table table;
-	struct wheel *wheel;
 	struct ports ports;
 	struct random random;
+	/* What each packet and each callback needs: one line, and the service's half of another. */
+	CACHE_ALIGNED struct wheel *wheel;
 	const struct arena_secrets *secrets;
 	const struct core_events *events;
 	const struct c10m_service *callbacks;
@@ -88,30 +89,31 @@ struct core {
 	uint64_t now_us;
 	uint32_t now_tick;
 	uint32_t ready_head, ready_tail;
-	struct index_list half_open_lists[HALF_OPEN_TRIES];
-	struct index_list time_wait_list;
-	struct core_settings settings;
+	uint32_t busy_index; /* the block whose callback runs: it is freed when that returns */
 	struct tcp_service services[SERVICES_MAX];
+	/* What each burst looks at: mostly to see that there is nothing to do. */
+	struct core_settings settings;
 	uint32_t service_count;
 	uint8_t stack_id;
 	bool stopping;
-	bool reused;         /* the segment at hand is a SYN that took the place of a TIME_WAIT entry ... */
-	uint32_t reused_seq; /* ... which had sent so far */
+	bool starved;      /* somebody without queued data was refused a chunk */
+	bool starved_seen; /* in this pass of the search */
+	struct index_list fanouts_active, fanouts_queued, fanouts_awaiting; /* `oldest` has the next turn */
 	uint32_t reroute_next, reroute_left; /* blocks that still have to look for their way */
 	uint32_t sweep_next, sweep_left;     /* blocks to be looked at, since a wheel entry was lacking */
-	bool starved;                        /* somebody without queued data was refused a chunk */
-	bool starved_seen;                   /* in this pass of the search */
-	uint32_t starved_next;               /* where the search for such goes on */
+	struct index_list time_wait_list;
+	struct index_list half_open_lists[HALF_OPEN_TRIES];
+	uint32_t starved_next; /* where the search for such goes on */
+	bool reused;           /* the segment at hand is a SYN that took the place of a TIME_WAIT entry ... */
+	uint32_t reused_seq;   /* ... which had sent so far */
 	uint32_t challenge_tick, challenge_tokens;
 	uint32_t cookie_tick; /* when the last SYN cookie went out */
 	bool cookies_out;
 	struct pool groups, fanouts;
-	struct index_list fanouts_active, fanouts_queued, fanouts_awaiting; /* `oldest` has the next turn */
 	struct sweep sweeps[SWEEPS_MAX];
 	struct worker_timer timer;
 	uint64_t fanout_us;   /* when fan-outs had their last slice ... */
 	uint32_t fanout_left; /* ... and how many more connections they may be given at that time */
-	uint32_t busy_index;  /* the block whose callback runs: it is freed when that returns */
 	struct service_deadlines deadlines[SERVICES_MAX];
 	struct admission admission;
 	uint64_t owned[65536 / 64]; /* a bit for each port that is ours to answer for */
