@@ -229,6 +229,29 @@ static void a_thread_talks_over_several_streams(void **state)
 	assert_int_equal(atomic_load(&opened), 6);
 }
 
+/* More than a ring holds waits at the worker, and comes when there is room. */
+static void a_late_reader_gets_everything(void **state)
+{
+	static uint8_t out[60000], in[60000];
+	c10m_client *client = open_client();
+	c10m_stream stream = connect_to(client);
+	size_t got = 0;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(out); i++)
+		out[i] = (uint8_t)(i * 31 + i / 256);
+	assert_int_equal(c10m_client_send(client, stream, out, sizeof(out), 10000), sizeof(out));
+	usleep(50000);
+	while (got < sizeof(in)) {
+		int64_t more = c10m_client_receive(client, stream, in + got, sizeof(in) - got, 3000);
+
+		assert_true(more > 0);
+		got += (size_t)more;
+	}
+	assert_memory_equal(out, in, sizeof(out));
+	c10m_client_close(client);
+}
+
 static void full_rings_refuse_and_time_out(void **state)
 {
 	static uint8_t bytes[1 << 20];
@@ -366,6 +389,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_thread_talks_over_several_streams, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_late_reader_gets_everything, setup, teardown),
 		cmocka_unit_test_setup_teardown(full_rings_refuse_and_time_out, setup, teardown),
 		cmocka_unit_test_setup_teardown(nobody_answers, setup, teardown),
 		cmocka_unit_test_setup_teardown(places_are_bounded, setup, teardown),
