@@ -107,9 +107,11 @@ struct c10m_service {
 	/* The connection is established (accepted or connected). */
 	void (*on_open)(c10m_conn *conn);
 	/* Bytes have arrived, in order. They are valid until the callback returns. Returns how many were
-	 * consumed, at most len; the rest is kept, and offered again with what follows, when room to send
-	 * appears, or on c10m_resume. At least 2032 bytes come in one piece when so many are there and memory
-	 * allows: who waits for more keeps it in its own state. NULL: everything is consumed unseen. */
+	 * consumed, at most len; the rest is kept, and offered again with what follows, on c10m_resume, or
+	 * when there is room again after c10m_send took less than it was given: who finds too little by
+	 * c10m_send_room and does not call c10m_send waits for ever. At least 2032 bytes come in one piece
+	 * when so many are there and memory allows: who waits for more keeps it in its own state. NULL:
+	 * everything is consumed unseen. */
 	size_t (*on_data)(c10m_conn *conn, const void *data, size_t len);
 	/* After c10m_send took less than it was given: there is room again. */
 	void (*on_writable)(c10m_conn *conn);
@@ -157,8 +159,9 @@ struct c10m_service {
 };
 
 /* Runs services until SIGINT, SIGTERM or c10m_stop. Options in argv choose interface, address and limits
- * (--help lists them); they are taken out of argv by getopt rules. Prints one line "name: listening on
- * ADDRESS:PORT" on standard output for each listening service when it is ready.
+ * (--help lists them); argv stays as it is. Anything else is refused, but for a program's own arguments
+ * behind "--". Prints one line "name: listening on ADDRESS:PORT" on standard output for each listening
+ * service when it is ready.
  * Returns the exit code for main: 0 stopped in order, 1 the machine refused (a sentence
  * on standard error says what to do), 2 wrong usage. */
 #define c10m_main(argc, argv, services, count) \
@@ -192,7 +195,8 @@ C10M_API c10m_conn *c10m_conn_find(c10m_worker *worker, c10m_handle handle);
  * the connection's send_bytes or the worker's memory is used up (on_writable follows), 0 after c10m_close or
  * c10m_shutdown. What was accepted is sent, and sent again until acknowledged. */
 C10M_API size_t c10m_send(c10m_conn *conn, const void *data, size_t len);
-/* Bytes that c10m_send would accept now, as far as send_bytes says. */
+/* Bytes that c10m_send would accept now, as far as send_bytes says. To ask is not to wait: on_writable comes
+ * only after c10m_send, or c10m_conn_send_message, took less than it was given. */
 C10M_API size_t c10m_send_room(const c10m_conn *conn);
 /* Offers unread data to on_data again, once the current callback has returned. */
 C10M_API void c10m_resume(c10m_conn *conn);
