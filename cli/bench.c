@@ -183,7 +183,7 @@ static int bench_stack(int argc, char **argv)
 		.stack = {.connections = 1000, .workers = 1, .burst = 32, .seconds = 5, .cpu = UINT32_MAX}};
 	const struct option_group group = {"options", specs, ARRAY_COUNT(specs), &options};
 	const struct option_page page = {
-		"c10m bench stack [--connections N] [--burst B] [--seconds S] [--json]",
+		"c10m bench stack [options]",
 		"Opens N connections in one stack, without an interface, and measures what a 64-byte echo "
 		"request\n"
 		"costs: frame in, TCP, application, TCP, frame out. Every answer is checked, untimed.",

@@ -307,9 +307,8 @@ static void describe(const struct attempt *attempt)
 	char size[SYS_SIZE_BYTES], line[256];
 	size_t used;
 
-	snprintf(line, sizeof(line), "%s of memory in %s%s (filled in %.2f s)",
-		 sys_text_size(memory->bytes, size), sys_page_kind_name(memory->kind), costs[memory->kind],
-		 (double)memory->populate_ns / 1e9);
+	snprintf(line, sizeof(line), "%s in %s%s (filled in %.2f s)", sys_text_size(memory->bytes, size),
+		 sys_page_kind_name(memory->kind), costs[memory->kind], (double)memory->populate_ns / 1e9);
 	used = append(memory->sentence, room, 0, line);
 	if (memory->numa_node >= 0)
 		snprintf(line, sizeof(line), ", on NUMA node %d", memory->numa_node);
@@ -376,7 +375,8 @@ int sys_memory_map(const struct sys_memory_request *request, struct sys_memory *
 		if (request->kind == SYS_PAGES_BEST)
 			snprintf(error, 256, "%s", attempt.reason);
 		else
-			snprintf(error, 256, "no %s: %s", sys_page_kind_name(request->kind), attempt.reason);
+			snprintf(error, 256, "no %s: %s; --huge auto takes the best that works",
+				 sys_page_kind_name(request->kind), attempt.reason);
 		return ret;
 	}
 	memory->populate_ns = sys_now_ns() - start_ns;
