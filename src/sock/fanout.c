@@ -417,7 +417,7 @@ void fanout_slice(struct core *core, uint32_t most)
 		}
 		list_add(core, &core->fanouts_active, index);
 		idle = budget.visits == before ? idle + 1 : 0;
-		if (idle > C10M_FANOUTS_MAX)
+		if (idle >= pool_live(&core->fanouts)) /* all were asked, and none can go on */
 			break;
 	}
 	core->fanout_us = core->now_us;

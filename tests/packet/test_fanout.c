@@ -237,6 +237,34 @@ static void patience_ends(void **state)
 	test_finish(t);
 }
 
+/* It waits for what others give back, however long: until then a worker with nothing else to do sleeps. */
+static void without_patience_it_waits_asleep(void **state)
+{
+	struct test *t = begin_with_chunks(8, 10);
+	struct done done = {0};
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		start(t, &(struct c10m_fanout_request){.message = message_at_position(t, 10 * i, 10),
+						       .on_done = on_done,
+						       .context = &done});
+		flush(t);
+		assert_false(stack_has_output(t->stack));
+		assert_true(stack_deadline(t->stack) >=
+			    t->now_us + 100000); /* for what is not acknowledged */
+	}
+	expect_each(t, 0, 6, 1, 10);
+	pass_ms(t, 50);
+	assert_false(stack_has_output(t->stack));
+	for (unsigned i = 0; i < 10; i++) {
+		ack_each(t, i, i + 1, 11);
+		discard_out(t);
+	}
+	assert_int_equal(done.calls, 1);
+	assert_int_equal(done.result.queued, 10);
+	test_finish(t);
+}
+
 static void no_chunk_for_a_message(void **state)
 {
 	struct test *t = begin_with_chunks(1, 2);
@@ -769,6 +797,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(no_memory_for_a_message),
 	TEST(fan_out_waits_for_acknowledgements),
 	TEST(patience_ends),
+	TEST(without_patience_it_waits_asleep),
 	TEST(no_chunk_for_a_message),
 	TEST(slow_receiver_is_skipped),
 	TEST(slow_receiver_is_closed),
