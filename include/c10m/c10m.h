@@ -108,10 +108,9 @@ struct c10m_service {
 	void (*on_open)(c10m_conn *conn);
 	/* Bytes have arrived, in order. They are valid until the callback returns. Returns how many were
 	 * consumed, at most len; the rest is kept, and offered again with what follows, on c10m_resume, or
-	 * when there is room again after c10m_send took less than it was given: who finds too little by
-	 * c10m_send_room and does not call c10m_send waits for ever. At least 2032 bytes come in one piece
-	 * when so many are there and memory allows: who waits for more keeps it in its own state. NULL:
-	 * everything is consumed unseen. */
+	 * when an acknowledgement has made room to send. At least 2032 bytes come in one piece when so many
+	 * are there and memory allows: who waits for more keeps it in its own state. NULL: everything is
+	 * consumed unseen. */
 	size_t (*on_data)(c10m_conn *conn, const void *data, size_t len);
 	/* After c10m_send took less than it was given: there is room again. */
 	void (*on_writable)(c10m_conn *conn);

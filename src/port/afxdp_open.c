@@ -315,7 +315,9 @@ int afxdp_open(const struct afxdp_config *config, struct port **ports, uint32_t 
 	for (; result == 0 && opened < queues; opened += result == 0)
 		result = queue_add(config, &device, program, frames, opened, &ports[opened], error);
 	afxdp_program_put(program); /* the ports hold it from here on */
-	while (result < 0 && opened > 0)
+	while (result < 0 && opened > 0) {
 		port_close(ports[--opened]);
+		ports[opened] = NULL;
+	}
 	return result < 0 ? result : (int)opened;
 }

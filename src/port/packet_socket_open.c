@@ -258,7 +258,9 @@ int packet_socket_open(const struct packet_socket_config *config, struct port **
 		describe(ps, &device, opened, count);
 		opened++;
 	}
-	while (result < 0 && opened > 0)
+	while (result < 0 && opened > 0) {
 		port_close(ports[--opened]);
+		ports[opened] = NULL;
+	}
 	return result < 0 ? result : (int)opened;
 }

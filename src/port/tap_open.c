@@ -271,8 +271,10 @@ static int open_queues(struct opening *opening, struct port **ports, char error[
 		result = bring_up(opening, error);
 	for (uint32_t queue = 0; result == 0 && queue < opened; queue++)
 		describe(opening, ports[queue], queue);
-	while (result < 0 && opened > 0)
+	while (result < 0 && opened > 0) {
 		port_close(ports[--opened]);
+		ports[opened] = NULL;
+	}
 	return result < 0 ? result : (int)opened;
 }
 

@@ -245,7 +245,11 @@ void sock_input(struct core *core, const struct tcp_result *result)
 	}
 	if (result->events & TCP_EVENT_DATA && !(tcb->pending & TCB_ABORTING))
 		data_input(core, result);
-	if (result->events & TCP_EVENT_WRITABLE && reads(tcb) && tcb->pending & TCB_WANTS_ROOM)
-		offer_room(core, index);
+	if (result->events & TCP_EVENT_WRITABLE && reads(tcb)) {
+		if (tcb->pending & TCB_WANTS_ROOM)
+			offer_room(core, index);
+		else if (tcb->rcv_bytes) /* perhaps it waits for c10m_send_room */
+			offer_kept(core, index);
+	}
 	sock_settle(core, index);
 }

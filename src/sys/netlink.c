@@ -32,7 +32,7 @@ struct netlink {
 	for ((attr) = (from); is_attribute((attr), (end)); (attr) = mnl_attr_next(attr))
 #define EACH_IN(attr, message, header_bytes) \
 	EACH_ATTRIBUTE(attr, mnl_nlmsg_get_payload_offset((message), (header_bytes)), \
-		       mnl_nlmsg_get_payload_tail(message))
+		       (const char *)(message) + (message)->nlmsg_len) /* libmnl rounds it up */
 
 static bool is_attribute(const struct nlattr *attr, const void *end)
 {

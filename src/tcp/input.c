@@ -207,7 +207,7 @@ static void new_ack(struct core *core, struct tcb *tcb, const struct tcp_segment
 		fin_acked(core, tcb);
 	else if (tcb->snd_nxt != tcb->snd_una)
 		tcp_arm_rtx(core, tcb);
-	if (tcb->pending & TCB_WANTS_ROOM && data)
+	if (data && (tcb->pending & TCB_WANTS_ROOM || tcb->rcv_bytes))
 		result->events |= TCP_EVENT_WRITABLE;
 }
 

@@ -377,6 +377,13 @@ def test_interfaces_that_are_deleted(bridged, gone, busy):
     assert set(json.loads(out)) == {"a_to_b", "b_to_a"}
 
 
+def test_without_the_right_to_packet_sockets(bridged):
+    done = bridged.run("wire", ["setpriv", "--bounding-set=-net_raw,-net_admin", "--inh-caps=-all",
+                                Hosts.built("c10m"), "bridge", "--a", "eth0", "--b", "eth1"], check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert is_sentence(done.stderr) and "root" in done.stderr
+
+
 def test_refusals_are_sentences(bridged):
     def refused(words, *said):
         done = bridged.run("wire", [Hosts.built("c10m"), "bridge", *words], check=False)

@@ -387,6 +387,29 @@ static void unread_data_waits_for_resume(void **state)
 	test_finish(t);
 }
 
+/* An application that looks at c10m_send_room first, and leaves a request unread, is asked again. */
+static void unread_data_is_offered_when_output_is_acknowledged(void **state)
+{
+	struct test *t = test_begin();
+
+	(void)state;
+	t->app.consume = 0;
+	test_start(t);
+	open_server(t);
+	app_send(t, 0, 1000);
+	discard_out(t);
+	inject(t, "P. seq 1 ack 1 len 100");
+	expect_event(t, "data 100");
+	discard_out(t);
+	t->app.consume = SIZE_MAX;
+	inject(t, ". seq 101 ack 1001");
+	expect_event(t, "data 100");
+	discard_out(t);
+	pass_ms(t, 100);
+	discard_out(t);
+	test_finish(t);
+}
+
 /* --- the window that we offer --------------------------------------------------------------- */
 
 /* RFC 9293 section 3.8.6.2.2: a closed window reopens only when a full segment or half the buffer is free. */
@@ -741,6 +764,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(partly_consumed_data_is_offered_again),
 	TEST(message_in_small_pieces_is_offered_whole),
 	TEST(unread_data_waits_for_resume),
+	TEST(unread_data_is_offered_when_output_is_acknowledged),
 	TEST(window_reopens_without_silliness),
 	TEST(window_never_shrinks),
 	TEST(scaled_window_is_taken_to_its_edge),
