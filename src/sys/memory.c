@@ -375,7 +375,7 @@ int sys_memory_map(const struct sys_memory_request *request, struct sys_memory *
 		if (request->kind == SYS_PAGES_BEST)
 			snprintf(error, 256, "%s", attempt.reason);
 		else
-			snprintf(error, 256, "no %s: %s; --huge auto takes the best that works",
+			snprintf(error, 256, "no %s: %.180s; --huge auto takes the best that works",
 				 sys_page_kind_name(request->kind), attempt.reason);
 		return ret;
 	}
