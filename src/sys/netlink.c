@@ -22,7 +22,7 @@ struct netlink {
 	uint32_t dump_seq; /* of the dump that runs; 0: none */
 	uint32_t seq;
 	bool torn;
-	uint8_t buffer[READ_BYTES];
+	_Alignas(struct nlmsghdr) uint8_t buffer[READ_BYTES];
 };
 
 /* --- parsing ------------------------------------------------------------------------- */
