@@ -3,6 +3,8 @@
  * In: those, each pool's `fresh`, the lists by age.  Out: the same stack. */
 #include "stack/internal.h"
 
+#include <string.h>
+
 static bool block_live(void *context, const void *object)
 {
 	const struct tcb *tcb = object;
@@ -111,6 +113,7 @@ void stack_rebuild(struct stack *stack, uint64_t now_us)
 	stack_set_time(stack, now_us);
 	flow_table_init(&core->table, core->table.buckets, core->table.capacity);
 	wheel_clear(core->wheel, core->now_tick);
+	memset(core->near_bits, 0, conn_near_bytes(core->blocks.capacity));
 	messages(core);
 	pool_rebuild(&core->blocks, core->blocks.fresh, block_live, NULL);
 	pool_rebuild(&core->half_opens, core->half_opens.fresh, half_open_live, NULL);

@@ -135,6 +135,7 @@ static void prefetch_flow(const struct core *core, struct parsed *parsed, uint32
 	PREFETCH_WRITE(block);
 	PREFETCH_WRITE(block + CACHE_LINE);
 	PREFETCH_WRITE(block + (size_t)2 * CACHE_LINE);
+	conn_near_prefetch(core, parsed->hint);
 	if (parsed->segment.payload_bytes) /* the application's state */
 		PREFETCH_WRITE(block + (size_t)3 * CACHE_LINE);
 }

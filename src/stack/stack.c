@@ -112,7 +112,7 @@ static bool makes_sense(const struct stack_config *config)
 struct sizes {
 	uint32_t stride, extensions, timers, flows, rules;
 	size_t stack, blocks, half_opens, time_waits, extension_pool, chunks, messages, groups, fanouts,
-		table, wheel, net, admission, total;
+		table, wheel, near, net, admission, total;
 };
 
 /* Behind the application's state stand the connection's places in groups. */
@@ -149,12 +149,13 @@ static struct sizes sizes_of(const struct stack_config *config)
 	s.fanouts = pool_bytes(C10M_FANOUTS_MAX, FANOUT_STRIDE);
 	s.table = flow_table_bytes(s.flows);
 	s.wheel = wheel_bytes(s.timers);
+	s.near = conn_near_bytes(config->connections);
 	s.net = net_bytes(config->destinations + 1);
 	s.rules = admission_rules(config->services, config->service_count);
 	s.admission = admission_bytes(config->service_count, s.rules, config->sources);
 	s.total = s.stack + s.blocks + s.half_opens + s.time_waits + s.extension_pool + s.chunks +
-		  s.messages + s.groups + s.fanouts + s.table + s.wheel + s.net + s.admission +
-		  (size_t)14 * CACHE_LINE;
+		  s.messages + s.groups + s.fanouts + s.table + s.wheel + s.near + s.net + s.admission +
+		  (size_t)15 * CACHE_LINE;
 	return s;
 }
 
@@ -308,14 +309,16 @@ static bool carve(struct stack *stack, struct arena *arena, const struct sizes *
 	messages = arena_carve(arena, s->messages, CACHE_LINE);
 	table = arena_carve(arena, s->table, CACHE_LINE);
 	wheel = arena_carve(arena, s->wheel, CACHE_LINE);
+	core->near_bits = arena_carve(arena, s->near, CACHE_LINE);
 	net = arena_carve(arena, s->net, CACHE_LINE);
 	admission = arena_carve(arena, s->admission, CACHE_LINE);
-	if (!chunks || !messages || !table || !wheel || !net || !admission)
+	if (!chunks || !messages || !table || !wheel || !core->near_bits || !net || !admission)
 		return false;
 	chunk_pool_init(&core->chunks, chunks, &config->chunks);
 	message_pool_init(&core->messages, messages, &config->messages);
 	flow_table_init(&core->table, table, s->flows);
 	core->wheel = wheel_init(wheel, s->timers, core->now_tick);
+	memset(core->near_bits, 0, s->near);
 	admission_init(&core->admission, admission, config->service_count, s->rules, config->sources);
 	net_init(&core->net, net, config->destinations + 1, &routes, &core->secrets->flow);
 	core->net.shared = config->shared;
@@ -362,7 +365,7 @@ struct stack *stack_init(struct arena *arena, const struct stack_config *config,
 	stack->arena_bytes = arena->bytes;
 	stack->block_bytes = s.blocks;
 	stack->table_bytes = s.table;
-	stack->wheel_bytes = s.wheel;
+	stack->wheel_bytes = s.wheel + s.near;
 	stack->chunk_bytes = s.chunks;
 	stack->compact_bytes = s.half_opens + s.time_waits + s.extension_pool;
 	header->state_offset = (uint64_t)((uint8_t *)stack - arena->base);

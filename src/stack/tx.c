@@ -15,21 +15,36 @@ static bool fanouts_exist(const struct core *core)
 	return core->fanouts_active.oldest != POOL_NONE || core->fanouts_awaiting.oldest != POOL_NONE;
 }
 
-/* A wheel entry is the block's near or far one, or was overtaken by an earlier one and means nothing. */
-static void entry_fired(struct core *core, const struct wheel_entry *entry)
+/* Most near entries are armed no longer: they end here, without a look at their blocks. Returns how many are
+ * left, at the start of due. */
+static uint32_t drop_unarmed(struct core *core, struct wheel_entry *due, uint32_t count)
 {
-	struct tcb *tcb = tcb_at(core, entry->index);
+	uint32_t left = 0;
 
-	if (tcb->timers & TCB_FILED_NEAR && tcb->near_tick == entry->tick)
-		tcb->timers &= (uint8_t)~TCB_FILED_NEAR;
-	else if (tcb->timers & TCB_FILED_FAR && tcb->far_tick == entry->tick)
-		tcb->timers &= (uint8_t)~TCB_FILED_FAR;
-	else
-		return;
-	if (tcb->state == TCB_FREE)
-		return;
-	tcp_timers_run(core, entry->index);
-	core->counters.timer_refiled += tcb->state != TCB_FREE;
+	for (uint32_t i = 0; i < count; i++)
+		conn_near_prefetch(core, conn_entry_index(&due[i]));
+	for (uint32_t i = 0; i < count; i++)
+		if (conn_entry_matters(core, &due[i]))
+			due[left++] = due[i];
+	return left;
+}
+
+static void run_due(struct core *core, const struct wheel_entry *due, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i++) {
+		uint8_t *block = pool_at(&core->blocks, conn_entry_index(&due[i]));
+
+		PREFETCH_WRITE(block);
+		PREFETCH_WRITE(block + CACHE_LINE);
+	}
+	for (uint32_t i = 0; i < count; i++) {
+		uint32_t index = conn_entry_index(&due[i]);
+
+		if (!conn_entry_fired(core, &due[i]) || tcb_at(core, index)->state == TCB_FREE)
+			continue;
+		tcp_timers_run(core, index);
+		core->counters.timer_refiled += tcb_at(core, index)->state != TCB_FREE;
+	}
 }
 
 static void expire(struct core *core)
@@ -39,14 +54,7 @@ static void expire(struct core *core)
 
 	for (uint32_t round = 0; round < DUE_ROUNDS && count == DUE_MAX; round++) {
 		count = wheel_expire(core->wheel, core->now_tick, due, DUE_MAX);
-		for (uint32_t i = 0; i < count; i++) {
-			uint8_t *block = pool_at(&core->blocks, due[i].index);
-
-			PREFETCH_WRITE(block);
-			PREFETCH_WRITE(block + CACHE_LINE);
-		}
-		for (uint32_t i = 0; i < count; i++)
-			entry_fired(core, &due[i]);
+		run_due(core, due, drop_unarmed(core, due, count));
 	}
 }
 

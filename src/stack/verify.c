@@ -66,6 +66,7 @@ static void verify_blocks(struct core *core, struct census *census)
 	for (uint32_t i = 0; i < core->blocks.fresh; i++) {
 		const struct tcb *tcb = tcb_at(core, i);
 
+		CHECK(conn_near_agrees(core, i));
 		census->ready += (tcb->pending & TCB_READY) != 0;
 		census->waiting += (tcb->pending & TCB_WAITING) != 0;
 		if (tcb->state == TCB_FREE) {

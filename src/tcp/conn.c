@@ -70,6 +70,49 @@ uint32_t core_random_below(struct core *core, uint32_t bound)
 	return (uint32_t)random_below(&core->random, bound);
 }
 
+/* Near entries that nobody waits for any longer are as many as requests, and looking at the block of each
+ * would cost a miss. So two bits a block, all of them small enough to stay in a cache, say what stands in
+ * the wheel: PRESENT, the entry at near_tick is there; ARMED, somebody waits for it (TCB_FILED_NEAR says the
+ * same in the block). An entry that fires unarmed clears PRESENT and ends there. */
+#define NEAR_PRESENT 1u
+#define NEAR_ARMED   2u
+#define NEAR_MASK    3u
+#define NEAR_A_BYTE  4u
+
+size_t conn_near_bytes(uint32_t blocks)
+{
+	return ALIGN_UP((size_t)blocks, NEAR_A_BYTE) / NEAR_A_BYTE;
+}
+
+static uint32_t near_bits(const struct core *core, uint32_t index)
+{
+	return core->near_bits[index / NEAR_A_BYTE] >> index % NEAR_A_BYTE * 2 & NEAR_MASK;
+}
+
+static void near_set(struct core *core, uint32_t index, uint32_t bits)
+{
+	uint8_t *at = &core->near_bits[index / NEAR_A_BYTE];
+	uint32_t shift = index % NEAR_A_BYTE * 2;
+
+	*at = (uint8_t)((*at & ~(NEAR_MASK << shift)) | bits << shift);
+}
+
+static void near_disarm(struct core *core, uint32_t index)
+{
+	struct tcb *tcb = tcb_at(core, index);
+
+	if (!(tcb->timers & TCB_FILED_NEAR))
+		return;
+	tcb->timers &= (uint8_t)~TCB_FILED_NEAR;
+	near_set(core, index, near_bits(core, index) & NEAR_PRESENT);
+}
+
+static void near_arm(struct core *core, uint32_t index)
+{
+	tcb_at(core, index)->timers |= TCB_FILED_NEAR;
+	near_set(core, index, NEAR_PRESENT | NEAR_ARMED);
+}
+
 /* A fan-out to all connections means those that were open when it began. */
 static uint16_t sweeps_missed(const struct core *core, uint32_t index)
 {
@@ -81,7 +124,7 @@ static uint16_t sweeps_missed(const struct core *core, uint32_t index)
 	return (uint16_t)missed;
 }
 
-/* A wheel entry filed for the block's last owner stays accounted for: timers' two top bits live on. */
+/* A wheel entry filed for the block's last owner stays accounted for. */
 uint32_t conn_take(struct core *core, const struct tuple4 *tuple, uint8_t service)
 {
 	uint32_t index = pool_take(&core->blocks);
@@ -96,7 +139,7 @@ uint32_t conn_take(struct core *core, const struct tuple4 *tuple, uint8_t servic
 	generation = tcb->generation + 1;
 	near_tick = tcb->near_tick;
 	far_tick = tcb->far_tick;
-	filed = tcb->timers & (TCB_FILED_NEAR | TCB_FILED_FAR);
+	filed = tcb->timers & TCB_FILED_FAR;
 	memset(tcb, 0, core->blocks.stride);
 	tcb->tuple = *tuple;
 	tcb->generation = generation ? generation : 1;
@@ -133,7 +176,8 @@ void conn_free(struct core *core, uint32_t index)
 		admission_release(core, tcb);
 	destination_release(&core->net.destinations, tcb->destination);
 	flow_table_remove(&core->table, core_hash(core, &tcb->tuple), flow_ref(FLOW_BLOCK, index));
-	tcb->timers &= TCB_FILED_NEAR | TCB_FILED_FAR;
+	near_disarm(core, index);
+	tcb->timers &= TCB_FILED_FAR;
 	tcb->state = TCB_FREE;
 	tcb->pending &= TCB_READY | TCB_WAITING;
 	if (!tcb->pending)
@@ -231,6 +275,53 @@ static bool earliest(const struct tcb *tcb, uint32_t *tick)
 	return any;
 }
 
+bool conn_near_agrees(const struct core *core, uint32_t index)
+{
+	uint32_t bits = near_bits(core, index);
+
+	return bits == (tcb_at(core, index)->timers & TCB_FILED_NEAR ? NEAR_PRESENT | NEAR_ARMED
+								     : bits & NEAR_PRESENT);
+}
+
+bool conn_entry_matters(struct core *core, const struct wheel_entry *entry)
+{
+	bool matters = entry->index & CONN_ENTRY_FAR || near_bits(core, entry->index) & NEAR_ARMED;
+
+	if (!matters)
+		near_set(core, entry->index, 0);
+	return matters;
+}
+
+bool conn_entry_fired(struct core *core, const struct wheel_entry *entry)
+{
+	uint32_t index = conn_entry_index(entry);
+	struct tcb *tcb = tcb_at(core, index);
+
+	if (entry->index & CONN_ENTRY_FAR) {
+		if (!(tcb->timers & TCB_FILED_FAR) || tcb->far_tick != entry->tick)
+			return false;
+		tcb->timers &= (uint8_t)~TCB_FILED_FAR;
+		return true;
+	}
+	if (!(tcb->timers & TCB_FILED_NEAR) || tcb->near_tick != entry->tick)
+		return false; /* overtaken by an earlier one */
+	tcb->timers &= (uint8_t)~TCB_FILED_NEAR;
+	near_set(core, index, 0);
+	return true;
+}
+
+static bool near_covers(struct core *core, uint32_t index, uint32_t tick)
+{
+	struct tcb *tcb = tcb_at(core, index);
+	bool filed = tcb->timers & TCB_FILED_NEAR;
+
+	if ((!filed && !(near_bits(core, index) & NEAR_PRESENT)) || tick_before(tick, tcb->near_tick))
+		return false;
+	if (!filed)
+		near_arm(core, index);
+	return true;
+}
+
 /* Design idea 10: a deadline that moves later moves nothing; an earlier one files a new entry. A block knows
  * two of its entries, a near and a far one; a third, overtaken, finds out when it fires. */
 void conn_file_timers(struct core *core, uint32_t index)
@@ -239,14 +330,14 @@ void conn_file_timers(struct core *core, uint32_t index)
 	uint32_t tick = 0;
 	bool far;
 
-	if (!earliest(tcb, &tick))
+	if (!earliest(tcb, &tick) || (tcb->timers & TCB_FILED_FAR && !tick_before(tick, tcb->far_tick))) {
+		near_disarm(core, index);
 		return;
-	if ((tcb->timers & TCB_FILED_NEAR) && !tick_before(tick, tcb->near_tick))
-		return;
-	if ((tcb->timers & TCB_FILED_FAR) && !tick_before(tick, tcb->far_tick))
+	}
+	if (near_covers(core, index, tick))
 		return;
 	far = !(tcb->timers & TCB_FILED_FAR) && (int32_t)(tick - core->now_tick) > (int32_t)FAR_TICKS;
-	if (!wheel_file(core->wheel, index, tick)) {
+	if (!wheel_file(core->wheel, index | (far ? CONN_ENTRY_FAR : 0), tick)) {
 		core->counters.timer_sweeps += core->sweep_left == 0;
 		core->sweep_left = core->blocks.fresh; /* a whole round, from where the sweep stands */
 		return;
@@ -256,6 +347,6 @@ void conn_file_timers(struct core *core, uint32_t index)
 		tcb->timers |= TCB_FILED_FAR;
 	} else {
 		tcb->near_tick = tick;
-		tcb->timers |= TCB_FILED_NEAR;
+		near_arm(core, index);
 	}
 }

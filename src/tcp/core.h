@@ -93,6 +93,7 @@ struct core {
 	struct tcp_service services[SERVICES_MAX];
 	/* What each burst looks at: mostly to see that there is nothing to do. */
 	struct core_settings settings;
+	uint8_t *near_bits; /* two bits a block: see conn.c */
 	uint32_t service_count;
 	uint8_t stack_id;
 	bool stopping;
@@ -170,6 +171,22 @@ void conn_free(struct core *core, uint32_t index);
 void conn_ready(struct core *core, uint32_t index);
 void conn_set_timer(struct core *core, struct tcb *tcb, uint8_t timer, uint32_t tick);
 void conn_file_timers(struct core *core, uint32_t index);
+size_t conn_near_bytes(uint32_t blocks);
+bool conn_near_agrees(const struct core *core, uint32_t index); /* for stack_verify */
+PURE_INLINE void conn_near_prefetch(const struct core *core, uint32_t index)
+{
+	PREFETCH_WRITE(&core->near_bits[index / 4]);
+}
+/* A wheel entry is a block's near or far one, or was overtaken by an earlier one and means nothing. */
+#define CONN_ENTRY_FAR 0x80000000u /* in wheel_entry.index */
+PURE_INLINE uint32_t conn_entry_index(const struct wheel_entry *entry)
+{
+	return entry->index & ~CONN_ENTRY_FAR;
+}
+/* For an entry that has fired, without touching the block: false when nobody waits for it. */
+bool conn_entry_matters(struct core *core, const struct wheel_entry *entry);
+/* The same with a look at the block, which then no longer counts on it. */
+bool conn_entry_fired(struct core *core, const struct wheel_entry *entry);
 /* Ends a connection: tells the application, frees the block. */
 void conn_end(struct core *core, uint32_t index, enum c10m_close_reason reason);
 void conn_waiters(void *context, uint32_t waiting, bool reachable);
