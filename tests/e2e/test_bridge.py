@@ -262,7 +262,7 @@ def test_a_rate_of_small_packets(bridged):
         came, different, _, wrong = datagrams(bridged, 15000, gap=0.00002)
     way = bridge.report["a_to_b"]
     assert (different, wrong) == (came, 0)
-    assert way["queue_drops"] > 0
+    assert way["queue_drops"] > 100
     assert came + way["queue_drops"] <= 15000 and way["missed"] == 0
     assert way["received"] == way["sent"] + way["queue_drops"]
 
@@ -287,8 +287,9 @@ def test_congestion_is_marked_and_nothing_dropped(bridged, content):
     way = bridge.report["a_to_b"]
     assert way["ecn_marks"] > 10 and way["queue_drops"] == way["lost"] == 0
     assert kernel_count(bridged, "server", "IpExtInCEPkts") == way["ecn_marks"]
-    # Nothing was lost, which the report says; the kernel may have probed for a tail that was merely late (RFC 8985).
-    assert kernel_count(bridged, "client", "TcpRetransSegs") <= 3
+    # Nothing was lost, which the report says: the kernel sends again only to probe for a tail that is late (RFC 8985).
+    probes = kernel_count(bridged, "client", "TcpExtTCPLossProbes")
+    assert kernel_count(bridged, "client", "TcpRetransSegs") <= probes
 
 
 def test_without_ecn_nothing_is_marked(bridged, content):
