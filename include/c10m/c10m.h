@@ -216,12 +216,18 @@ C10M_API void c10m_set_nodelay(c10m_conn *conn, int on);
 C10M_API void c10m_set_keepalive(c10m_conn *conn, uint32_t ms);
 C10M_API void c10m_set_user_timeout(c10m_conn *conn, uint32_t ms);
 
-/* Opens a connection; service is an index into the services of c10m_main. local_port 0 picks one
- * (RFC 6056), local_address 0 the worker's. With several workers the answers come to the one that asks: a
- * port that is given must be one of its own. The handle, or 0 with a negative errno in *error (may be NULL):
- * -ENOMEM no block left, -EADDRNOTAVAIL no port left, or the given one is another worker's, -EADDRINUSE,
- * -EINVAL, -ENETUNREACH. on_open or on_close follows. state: copied into the connection's state when not
- * NULL. */
+/* Addresses of our own beside the worker's, all fit to connect from: those of --source-net. Returns how many,
+ * 0 when there are none; they follow each other from *first on. */
+C10M_API uint32_t c10m_source_net(const c10m_worker *worker, uint32_t *first);
+
+/* Opens a connection; service is an index into the services of c10m_main. local_address 0 is the worker's;
+ * any of c10m_source_net may be given. local_port 0 picks one (RFC 6056) that is free from there to this
+ * remote address and port, and for many connections from one address takes longer the fewer are left. One
+ * address and port may serve connections to several remote ones. With several workers the answers come to the
+ * one that asks: a port that is given must be one of its own. The handle, or 0 with a negative errno in
+ * *error (may be NULL): -ENOMEM no block left, -EADDRNOTAVAIL no port left, or the given one is another
+ * worker's, -EADDRINUSE, -EINVAL, -ENETUNREACH. on_open or on_close follows. state: copied into the
+ * connection's state when not NULL. */
 struct c10m_connect_request {
 	uint32_t service;
 	uint32_t remote_address, local_address;

@@ -3,11 +3,15 @@
  * Addresses: at most ROUTES_ADDRESSES; the first one is what outgoing connections get when no route says
  * otherwise. Routes: at most ROUTES_MAX, longest prefix first, then the smaller metric, then the order in
  * which they came. A table can be told anew as a whole: routes_begin, everything again, routes_end, which
- * forgets what was not mentioned. Invariant: places beyond the counts are zero. */
+ * forgets what was not mentioned. Invariant: places beyond the counts are zero.
+ *
+ * Beside these a whole range of addresses may be ours, for connections that we open: it is known by its ends,
+ * costs no memory, and stays when the table is told anew. */
 #ifndef C10M_NET_ROUTE_H
 #define C10M_NET_ROUTE_H
 
 #include "wire/ethernet.h"
+#include "wire/ipv4.h"
 
 #define ROUTES_ADDRESSES 8u
 #define ROUTES_MAX       256u
@@ -34,8 +38,9 @@ struct route {
 struct routes {
 	struct local_address addresses[ROUTES_ADDRESSES];
 	uint32_t address_count, route_count;
-	uint32_t changes; /* of routes, so far */
-	uint32_t mtu;     /* of the interface */
+	struct ipv4_range sources; /* ours as well */
+	uint32_t changes;          /* of routes, so far */
+	uint32_t mtu;              /* of the interface */
 	struct eth_address mac;
 	struct route routes[ROUTES_MAX];
 };
@@ -75,6 +80,8 @@ PURE_INLINE bool routes_is_local(const struct routes *table, uint32_t address)
 {
 	if (likely(address == table->addresses[0].address))
 		return address != 0;
+	if (ipv4_range_holds(&table->sources, address))
+		return true;
 	return unlikely(table->address_count > 1) && routes_other_is_local(table, address);
 }
 

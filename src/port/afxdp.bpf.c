@@ -64,6 +64,9 @@ struct {
 /* In network order; 0 is an unused place, and never a destination of ours. */
 __u32 claimed[AFXDP_ADDRESSES] = {0};
 
+/* And a whole net, known by its ends, in host order. */
+__u32 net_first = 0, net_count = 0;
+
 /* Only these TCP ports are ours, and a bit for each of them. */
 __u32 by_port = 0;
 __u64 claimed_ports[65536 / 64] = {0};
@@ -75,6 +78,7 @@ static __always_inline int is_claimed(__u32 address)
 #pragma unroll
 	for (int i = 0; i < AFXDP_ADDRESSES; i++)
 		found |= claimed[i] == address;
+	found |= bpf_ntohl(address) - net_first < net_count;
 	return address != 0 && found;
 }
 

@@ -3,6 +3,7 @@
 #define C10M_PORT_AFXDP_H
 
 #include "port/port.h"
+#include "wire/ipv4.h"
 
 enum afxdp_mode {
 	AFXDP_AUTO, /* native where the driver has it, except where generic measured faster (veth) */
@@ -13,7 +14,8 @@ enum afxdp_mode {
 struct afxdp_config {
 	const char *interface;
 	uint32_t address; /* IPv4 address that is ours, host byte order; all else passes to the kernel */
-	bool shared;      /* instead: nothing is ours until it is claimed, and then by TCP port */
+	struct ipv4_range sources; /* ours as well */
+	bool shared;               /* instead: nothing is ours until it is claimed, and then by TCP port */
 	enum afxdp_mode mode;
 	uint16_t queues; /* queues to open from queue 0 on; 0: all that the interface has */
 	uint32_t frames; /* UMEM frames of 2 KB a queue; 0: a default */

@@ -98,6 +98,8 @@ static int program_start(struct afxdp_program *program, const struct afxdp_devic
 		program->skeleton->bss->by_port = config->shared;
 		if (!config->shared)
 			program->skeleton->bss->claimed[0] = htonl(config->address);
+		program->skeleton->bss->net_first = config->sources.first;
+		program->skeleton->bss->net_count = config->sources.count;
 		result = afxdp_bpf__load(program->skeleton);
 	} else {
 		result = -errno;

@@ -25,6 +25,7 @@ static int open_afxdp(const struct port_choice *choice, struct port **ports, uin
 	const struct afxdp_config config = {
 		.interface = choice->interface,
 		.address = choice->address,
+		.sources = choice->sources,
 		.shared = choice->shared,
 		.mode = choice->mode,
 		.frames = choice->frames,
@@ -41,6 +42,8 @@ static int open_tap(const struct port_choice *choice, struct port **ports, uint3
 		.address = choice->address,
 		.kernel_address = choice->kernel_address,
 		.prefix_bits = choice->prefix_bits,
+		.network = choice->source_net,
+		.network_bits = choice->source_net_bits,
 		.queues = choice->queues,
 	};
 	int result = tap_open(&config, ports, max_ports, error);
@@ -57,6 +60,7 @@ static int open_packet(const struct port_choice *choice, struct port **ports, ui
 	const struct packet_socket_config config = {
 		.interface = choice->interface,
 		.address = choice->address,
+		.sources = choice->sources,
 		.queues = choice->queues,
 	};
 

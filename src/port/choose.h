@@ -22,7 +22,11 @@ extern const char *const port_kind_names[PORT_KIND_COUNT];
 struct port_choice {
 	enum port_kind kind;
 	const char *interface;
-	uint32_t address;        /* ours, host byte order */
+	uint32_t address; /* ours, host byte order */
+	struct ipv4_range
+		sources; /* ours as well, and the network that they are the hosts of; 0 bits: none */
+	uint32_t source_net;
+	uint8_t source_net_bits;
 	bool shared;             /* afxdp alone: beside the kernel, nothing is ours until it is claimed */
 	uint8_t prefix_bits;     /* of its network */
 	uint16_t queues;         /* wanted where queues are ours to make: one a worker; 0: one */

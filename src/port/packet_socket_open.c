@@ -34,26 +34,28 @@ static int set_number(int fd, int option, int value)
 	return setsockopt(fd, SOL_PACKET, option, &value, sizeof(value)) < 0 ? -errno : 0;
 }
 
-/* Frames for the address: IPv4, and ARP that asks for it or answers it. None with a VLAN tag, whether the
- * kernel took it out or not, and none for another link address. */
-static int attach_filter(int fd, uint32_t address)
+/* Frames for the address, or one of the range: IPv4, and ARP that asks for it or answers it. None with a VLAN
+ * tag, whether the kernel took it out or not, and none for another link address. */
+static int attach_filter(int fd, uint32_t address, const struct ipv4_range *sources)
 {
 	struct sock_filter program[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_VLAN_TAG_PRESENT)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 13),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 15),
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_PKTTYPE)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PACKET_OTHERHOST, 11, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PACKET_OTHERHOST, 13, 0),
 		BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 12),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ETH_P_IP, 7, 0),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ETH_P_ARP, 0, 8),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ETH_P_ARP, 0, 10),
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 14), /* ARP between Ethernet and IPv4, RFC 826 */
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0x00010800, 0, 6),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0x00010800, 0, 8),
 		BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 18),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0x0604, 0, 4),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0x0604, 0, 6),
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 38), /* its target */
 		BPF_JUMP(BPF_JMP | BPF_JA, 1, 0, 0),
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 30), /* the destination of IPv4 */
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, address, 1, 0),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, address, 3, 0),
+		BPF_STMT(BPF_ALU | BPF_SUB | BPF_K, sources->first),
+		BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, sources->count, 0, 1),
 		BPF_STMT(BPF_RET | BPF_K, 0),
 		BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
 	};
@@ -81,7 +83,7 @@ static int set_options(struct packet_socket *ps, const struct packet_socket_conf
 	if (result == 0 && ps->raw)
 		result = set_number(ps->fd, PACKET_AUXDATA, 1);
 	if (result == 0 && !ps->raw)
-		result = attach_filter(ps->fd, config->address);
+		result = attach_filter(ps->fd, config->address, &config->sources);
 	set_buffer(ps->fd, SO_RCVBUFFORCE, SO_RCVBUF, bytes);
 	set_buffer(ps->fd, SO_SNDBUFFORCE, SO_SNDBUF, bytes);
 	return result;

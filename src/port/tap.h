@@ -14,6 +14,10 @@ struct tap_config {
 	/* Of the kernel's end, when the device is created. 0: the first other host of our network. */
 	uint32_t kernel_address;
 	uint8_t prefix_bits;
+	/* A network behind our address, which the kernel gets a route to when the device is created; 0 bits:
+	 * none. */
+	uint32_t network;
+	uint8_t network_bits;
 	uint16_t queues; /* to open; 0: one */
 };
 

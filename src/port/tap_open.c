@@ -8,6 +8,7 @@
 #include <linux/if_tun.h>
 #include <linux/sockios.h>
 #include <net/if.h>
+#include <linux/route.h>
 #include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -207,6 +208,35 @@ static int give_address(struct opening *opening, char error[PORT_ERROR_BYTES])
 	return 0;
 }
 
+static void set_sockaddr(struct sockaddr *to, uint32_t address)
+{
+	const struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(address)};
+
+	memcpy(to, &in, sizeof(in));
+}
+
+/* By way of our address, so that the kernel keeps one neighbour for all of it. It goes with the device. */
+static int give_route(struct opening *opening, char error[PORT_ERROR_BYTES])
+{
+	const struct tap_config *config = opening->config;
+	struct rtentry route = {.rt_flags = RTF_UP | RTF_GATEWAY};
+	char name[IFNAMSIZ], text[IPV4_TEXT_BYTES];
+
+	if (config->network_bits == 0)
+		return 0;
+	snprintf(name, sizeof(name), "%s", config->interface);
+	route.rt_dev = name;
+	set_sockaddr(&route.rt_dst, config->network);
+	set_sockaddr(&route.rt_genmask, UINT32_MAX << (32 - config->network_bits));
+	set_sockaddr(&route.rt_gateway, config->address);
+	if (ioctl(opening->control, SIOCADDRT, &route) == 0 || errno == EEXIST)
+		return 0;
+	return refuse(error, errno,
+		      "the kernel's end of %s gets no route to the source net (%s): see what 'ip route get "
+		      "%s' says, or take another net",
+		      config->interface, strerror(errno), ipv4_to_text(config->network, text));
+}
+
 static int bring_up(struct opening *opening, char error[PORT_ERROR_BYTES])
 {
 	const char *name = opening->config->interface;
@@ -269,6 +299,8 @@ static int open_queues(struct opening *opening, struct port **ports, char error[
 		result = give_address(opening, error);
 	if (result == 0)
 		result = bring_up(opening, error);
+	if (result == 0 && opening->created)
+		result = give_route(opening, error);
 	for (uint32_t queue = 0; result == 0 && queue < opened; queue++)
 		describe(opening, ports[queue], queue);
 	while (result < 0 && opened > 0) {

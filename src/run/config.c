@@ -47,6 +47,21 @@ static bool set_gateway(void *target, const char *text, char error[OPTIONS_ERROR
 	return refuse(error, "--gateway", "the IPv4 address of a host, such as 10.0.0.254", text);
 }
 
+static bool set_source_net(void *target, const char *text, char error[OPTIONS_ERROR_BYTES])
+{
+	struct run_config *config = target;
+	unsigned bits = 0;
+
+	if (ipv4_prefix_from_text(text, &config->source_net, &bits) && bits > 0) {
+		config->source_net_bits = (uint8_t)bits;
+		return true;
+	}
+	return refuse(error, "--source-net",
+		      "a network and the length of its prefix, 1 to 32, such as "
+		      "10.64.0.0/12",
+		      text);
+}
+
 /* "3" or "2,3" */
 static bool set_cpus(void *target, const char *text, char error[OPTIONS_ERROR_BYTES])
 {
@@ -150,6 +165,11 @@ const struct option_spec run_options[] = {
 	 NUMBER(client_ports, 0, 30000)},
 	{"gateway", "G", "next hop to other networks; default: none, only the own network is reached",
 	 CUSTOM(set_gateway)},
+	{"source-net", "N/LEN",
+	 "network whose hosts are ours to connect from, beside the address: so many times\n"
+	 "60,000 connections to one server. Others reach it by a route: 'ip route add N/LEN\n"
+	 "via ADDRESS'; nobody is asked whether one of its hosts exists elsewhere",
+	 CUSTOM(set_source_net)},
 	{"via", "PORT",
 	 "how frames move: auto (the best that works, and it is said why), afxdp, tap,\n"
 	 "packet (packet sockets: slow, but they work on any interface)",
@@ -284,6 +304,50 @@ static bool check_interface(const struct run_config *config, char error[OPTIONS_
 	return !wrong;
 }
 
+struct ipv4_range run_config_sources(const struct run_config *config)
+{
+	return config->source_net_bits ? ipv4_hosts(config->source_net, config->source_net_bits)
+				       : (struct ipv4_range){0};
+}
+
+static bool in_source_net(const struct run_config *config, uint32_t address)
+{
+	return address && ((address ^ config->source_net) >> (32 - config->source_net_bits)) == 0;
+}
+
+static bool check_source_net(const struct run_config *config, char error[OPTIONS_ERROR_BYTES])
+{
+	uint32_t first = config->source_net, others, last;
+	const char *wrong = NULL;
+
+	if (config->source_net_bits == 0)
+		return true;
+	others = UINT32_MAX >> (config->source_net_bits - 1) >> 1;
+	last = first | others;
+	if (first & others)
+		wrong = "--source-net has bits set behind its prefix: say 10.64.0.0/12, not 10.64.0.1/12";
+	else if (config->shared)
+		wrong = "--source-net is for an address of c10m's own: leave out --shared";
+	else if (first >> 24 <= 127 && last >> 24 >= 127)
+		wrong = "--source-net holds loopback addresses (127.0.0.0/8), which leave no host: take "
+			"another net";
+	else if (last >= 224u << 24)
+		wrong = "--source-net holds multicast or reserved addresses (from 224.0.0.0 on), which no "
+			"host "
+			"has: take another net";
+	else if (first >> 24 == 0)
+		wrong = "--source-net holds addresses of 0.0.0.0/8, which no host has: take another net";
+	else if (in_source_net(config, config->address))
+		wrong = "--source-net holds --address: take a net without it, since it is ours anyway";
+	else if (in_source_net(config, config->gateway))
+		wrong = "--source-net holds --gateway, which is another host: take a net without it";
+	else if (in_source_net(config, config->tap_address))
+		wrong = "--source-net holds --tap-address, which is the kernel's: take a net without it";
+	if (wrong)
+		snprintf(error, OPTIONS_ERROR_BYTES, "%s", wrong);
+	return !wrong;
+}
+
 static bool check_services(const struct run_config *config, struct c10m_service *services, uint32_t count,
 			   char error[OPTIONS_ERROR_BYTES])
 {
@@ -319,7 +383,8 @@ static bool check_services(const struct run_config *config, struct c10m_service 
 bool run_config_check(struct run_config *config, struct c10m_service *services, uint32_t service_count,
 		      char error[OPTIONS_ERROR_BYTES])
 {
-	return check_interface(config, error) && check_services(config, services, service_count, error);
+	return check_interface(config, error) && check_source_net(config, error) &&
+	       check_services(config, services, service_count, error);
 }
 
 /* A hash spreads flows evenly, but not exactly so: a sixteenth more covers the difference. */
@@ -341,6 +406,7 @@ void run_config_stack(const struct run_config *config, struct stack_config *stac
 		.address = config->address,
 		.prefix_bits = config->prefix_bits,
 		.gateway = config->gateway,
+		.source_net = run_config_sources(config),
 		.mtu = config->mtu,
 		.rto_min_ms = config->rto_min_ms,
 		.delayed_ack_ms = config->delayed_ack_ms,

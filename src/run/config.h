@@ -17,6 +17,8 @@ struct run_config {
 	uint32_t address, gateway;
 	uint8_t prefix_bits;
 	bool prefix_given;
+	uint32_t source_net; /* its hosts are ours to connect from; 0 bits: there is none */
+	uint8_t source_net_bits;
 	bool shared;           /* with the kernel: its addresses, its routes */
 	uint32_t client_ports; /* for outgoing connections then, or RUN_CLIENT_PORTS_AUTO */
 	uint32_t mtu;          /* 0: the interface's */
@@ -50,6 +52,8 @@ void run_config_init(struct run_config *config);
  * services. */
 bool run_config_check(struct run_config *config, struct c10m_service *services, uint32_t service_count,
 		      char error[OPTIONS_ERROR_BYTES]);
+/* The hosts of --source-net; none without it. */
+struct ipv4_range run_config_sources(const struct run_config *config);
 /* What each worker's stack is to be: its share of all. The interface's part is left to the caller. */
 void run_config_stack(const struct run_config *config, struct stack_config *stack);
 

@@ -59,6 +59,25 @@ int conflict_check_kernel(uint32_t address, char error[CONFLICT_ERROR_BYTES])
 	return entry ? -EADDRINUSE : 0;
 }
 
+int conflict_check_net(uint32_t network, unsigned bits, char error[CONFLICT_ERROR_BYTES])
+{
+	struct ifaddrs *list, *entry;
+	char text[IPV4_TEXT_BYTES], own[IPV4_TEXT_BYTES];
+
+	if (bits == 0 || getifaddrs(&list) < 0)
+		return 0;
+	for (entry = list; entry; entry = entry->ifa_next)
+		if (is_ipv4(entry) && ((ipv4_of(entry->ifa_addr) ^ network) >> (32 - bits)) == 0)
+			break;
+	if (entry)
+		snprintf(error, CONFLICT_ERROR_BYTES,
+			 "--source-net %s/%u holds %s, which the kernel has on %s: take another net",
+			 ipv4_to_text(network, text), bits, ipv4_to_text(ipv4_of(entry->ifa_addr), own),
+			 entry->ifa_name);
+	freeifaddrs(list);
+	return entry ? -EADDRINUSE : 0;
+}
+
 unsigned conflict_network_bits(const char *interface, uint32_t address)
 {
 	struct ifaddrs *list, *entry;

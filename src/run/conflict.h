@@ -9,6 +9,9 @@
 /* 0, or -EADDRINUSE and a sentence: this machine's kernel has the address, on any interface. */
 int conflict_check_kernel(uint32_t address, char error[CONFLICT_ERROR_BYTES]);
 
+/* The same for all addresses of a network of 0 (none) to 32 bits. */
+int conflict_check_net(uint32_t network, unsigned bits, char error[CONFLICT_ERROR_BYTES]);
+
 /* The prefix of the kernel's network on this interface that the address lies in; 0: there is none. */
 unsigned conflict_network_bits(const char *interface, uint32_t address);
 

@@ -141,7 +141,8 @@ static bool choose_address(struct run *run)
 
 	if (config->shared)
 		return share_address(run);
-	if (conflict_check_kernel(config->address, run->error) < 0)
+	if (conflict_check_kernel(config->address, run->error) < 0 ||
+	    conflict_check_net(config->source_net, config->source_net_bits, run->error) < 0)
 		return false;
 	if (!config->prefix_given)
 		config->prefix_bits = (uint8_t)conflict_network_bits(config->interface, config->address);
@@ -197,6 +198,9 @@ static bool open_port(struct run *run)
 		.kind = config->via,
 		.interface = config->interface,
 		.address = config->address,
+		.sources = run_config_sources(config),
+		.source_net = config->source_net,
+		.source_net_bits = config->source_net_bits,
 		.shared = config->shared,
 		.prefix_bits = config->prefix_bits,
 		.mode = config->mode,
@@ -466,6 +470,19 @@ static void say_shared(const struct run *run)
 	    run->shared->client_count ? ", and those for outgoing connections," : "");
 }
 
+static void say_sources(const struct run *run)
+{
+	struct ipv4_range net = run->stack_config.source_net;
+	char first[IPV4_TEXT_BYTES], last[IPV4_TEXT_BYTES], own[IPV4_TEXT_BYTES];
+
+	if (net.count)
+		say(run,
+		    "%u addresses more to connect from, %s to %s: who answers needs a route to them, by way "
+		    "of %s",
+		    net.count, ipv4_to_text(net.first, first),
+		    ipv4_to_text(net.first + (net.count - 1), last), ipv4_to_text(run->config.address, own));
+}
+
 static void say_choices(const struct run *run)
 {
 	char text[IPV4_TEXT_BYTES], advice[OPTIONS_ERROR_BYTES];
@@ -486,6 +503,7 @@ static void say_choices(const struct run *run)
 		    run->stack_config.mtu, run->worker_count);
 	for (uint32_t i = 0; i < run->worker_count; i++)
 		say_worker(run, &run->members[i]);
+	say_sources(run);
 	say_shared(run);
 	say_sharing(run);
 	say_memory(run);

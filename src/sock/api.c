@@ -244,6 +244,14 @@ void c10m_set_user_timeout(c10m_conn *conn, uint32_t ms)
 	conn_file_timers(core_of(conn), index_of(conn));
 }
 
+uint32_t c10m_source_net(const c10m_worker *worker, uint32_t *first)
+{
+	const struct ipv4_range *net = &((const struct core *)worker)->net.destinations.routes.sources;
+
+	*first = net->first;
+	return net->count;
+}
+
 static bool port_is_free(void *context, const struct tuple4 *tuple)
 {
 	struct core *core = context;

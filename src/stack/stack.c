@@ -87,6 +87,17 @@ static bool gateway_makes_sense(uint32_t gateway, uint32_t address)
 	return gateway == 0 || (ipv4_is_unicast(gateway) && gateway != address);
 }
 
+static bool sources_make_sense(const struct stack_config *config)
+{
+	const struct ipv4_range *net = &config->source_net;
+
+	return net->count == 0 ||
+	       (net->count - 1 <= UINT32_MAX - net->first && ipv4_is_unicast(net->first) &&
+		ipv4_is_unicast(net->first + (net->count - 1)) && !ipv4_range_holds(net, 127u << 24) &&
+		!ipv4_range_holds(net, config->address) &&
+		(config->gateway == 0 || !ipv4_range_holds(net, config->gateway)) && !config->shared);
+}
+
 static bool counts_fit(const struct stack_config *config)
 {
 	bool fit = config->groups < 1u << 26;
@@ -105,8 +116,8 @@ static bool makes_sense(const struct stack_config *config)
 	       config->time_wait < ENTRIES_MAX && config->sources < ENTRIES_MAX && config->id < STACKS_MAX &&
 	       config->destinations <= DESTINATIONS_MAX && ipv4_is_unicast(config->address) &&
 	       gateway_makes_sense(config->gateway, config->address) && config->prefix_bits <= 32 &&
-	       config->mtu >= 576 && config->mtu <= 9000 && services_make_sense(config) &&
-	       times_make_sense(config);
+	       sources_make_sense(config) && config->mtu >= 576 && config->mtu <= 9000 &&
+	       services_make_sense(config) && times_make_sense(config);
 }
 
 struct sizes {
@@ -293,7 +304,7 @@ static bool carve(struct stack *stack, struct arena *arena, const struct sizes *
 {
 	const struct stack_config *config = &stack->config;
 	struct core *core = &stack->core;
-	struct routes routes = {.mtu = config->mtu, .mac = config->mac};
+	struct routes routes = {.mtu = config->mtu, .mac = config->mac, .sources = config->source_net};
 	void *chunks, *messages, *table, *wheel, *net, *admission;
 
 	routes_set(&routes, config->address, config->prefix_bits, config->gateway, config->shared);

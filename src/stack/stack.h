@@ -40,7 +40,9 @@ struct stack_config {
 	struct eth_address mac;
 	uint32_t address;
 	uint8_t prefix_bits;
-	uint32_t gateway;     /* 0: none */
+	uint32_t gateway; /* 0: none */
+	/* Ours as well, for connections that we open: unicast, without `address` and `gateway`. */
+	struct ipv4_range source_net;
 	uint32_t mtu;         /* 0: 1500 */
 	bool tx_checksum;     /* the port completes PACKET_CSUM_PARTIAL */
 	bool tx_segmentation; /* and cuts frames that say gso_bytes; counts with tx_checksum only */

@@ -115,3 +115,12 @@ const char *ipv4_to_text(uint32_t address, char text[IPV4_TEXT_BYTES])
 	}
 	return text;
 }
+
+struct ipv4_range ipv4_hosts(uint32_t prefix, unsigned prefix_bits)
+{
+	uint32_t others = UINT32_MAX >> (prefix_bits - 1) >> 1, first = prefix & ~others;
+
+	if (others <= 1)
+		return (struct ipv4_range){first, others + 1};
+	return (struct ipv4_range){first + 1, others - 1};
+}

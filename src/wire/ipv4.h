@@ -53,6 +53,20 @@ PURE_INLINE bool ipv4_is_unicast(uint32_t address)
 	return net != 0 && net != 127 && net < 224;
 }
 
+/* Addresses that follow each other; none when count is 0. */
+struct ipv4_range {
+	uint32_t first, count;
+};
+
+PURE_INLINE bool ipv4_range_holds(const struct ipv4_range *range, uint32_t address)
+{
+	return address - range->first < range->count;
+}
+
+/* The hosts of a network of 1 to 32 bits: all of it but the first and the last address (RFC 1122 section
+ * 3.2.1.3), which count where there are no more than two (RFC 3021). */
+struct ipv4_range ipv4_hosts(uint32_t prefix, unsigned prefix_bits);
+
 /* "10.0.0.1" and "10.0.0.1/24"; false when the text is anything else. */
 bool ipv4_from_text(const char *text, uint32_t *address);
 bool ipv4_prefix_from_text(const char *text, uint32_t *address, unsigned *prefix_bits);

@@ -100,6 +100,10 @@ static void nonsense_is_refused(void **state)
 		"--address 224.0.0.1/24",
 		"--address 127.0.0.1/8",
 		"--gateway 1.2.3",
+		"--source-net 10.64.0.0",
+		"--source-net 0.0.0.0/0",
+		"--source-net 10.64.0.0/33",
+		"--source-net net/12",
 		"--mode fast",
 		"--huge 3m",
 		"--connections 0",
@@ -188,6 +192,43 @@ static void what_belongs_together(void **state)
 
 /* Each worker gets its share, and a little more: a hash is not a division. */
 /* Beside the kernel its addresses and routes count, and AF_XDP alone leaves it its part. */
+/* Each refusal has a sentence of its own. */
+static void source_nets(void **state)
+{
+	static const char *const wrong[][2] = {
+		{"10.64.0.1/12", "bits set"},     {"10.0.0.0/24", "--address"},
+		{"10.0.0.1/32", "--address"},     {"10.0.0.254/32", "--gateway"},
+		{"10.0.0.9/32", "--tap-address"}, {"127.0.0.0/8", "loopback"},
+		{"127.5.0.0/16", "loopback"},     {"64.0.0.0/2", "loopback"},
+		{"224.0.0.0/4", "multicast"},     {"239.1.0.0/16", "multicast"},
+		{"192.0.0.0/2", "multicast"},     {"240.0.0.0/8", "multicast"},
+		{"0.0.0.0/8", "0.0.0.0/8"},       {"0.5.0.0/16", "0.0.0.0/8"},
+	};
+	static const char good[] = "--interface i --address 10.0.0.1/24 --gateway 10.0.0.254 "
+				   "--tap-address 10.0.0.9 ";
+	struct ipv4_range range;
+	char line[256];
+
+	(void)state;
+	snprintf(line, sizeof(line), "%s--source-net 10.64.0.0/12", good);
+	assert_true(check(line));
+	range = run_config_sources(&config);
+	assert_int_equal(range.first, 0x0a400001);
+	assert_int_equal(range.count, (1u << 20) - 2);
+	for (size_t i = 0; i < ARRAY_COUNT(wrong); i++) {
+		snprintf(line, sizeof(line), "%s--source-net %s", good, wrong[i][0]);
+		if (check(line) || !strstr(error, wrong[i][1]))
+			fail_msg("%s gave the sentence '%s'", wrong[i][0], error);
+	}
+	assert_false(check("--interface i --shared --source-net 10.64.0.0/12"));
+	assert_non_null(strstr(error, "--shared"));
+	assert_true(check(good));
+	assert_int_equal(run_config_sources(&config).count, 0);
+	assert_true(check("--interface i --address 10.0.0.1/24 --source-net 10.0.0.6/31"));
+	assert_int_equal(run_config_sources(&config).count, 2);
+	assert_int_equal(run_config_sources(&config).first, 0x0a000006);
+}
+
 static void what_belongs_to_sharing(void **state)
 {
 	(void)state;
@@ -302,6 +343,7 @@ int main(void)
 		cmocka_unit_test(help_and_version),
 		cmocka_unit_test(help_names_every_option),
 		cmocka_unit_test(what_belongs_together),
+		cmocka_unit_test(source_nets),
 		cmocka_unit_test(what_belongs_to_sharing),
 		cmocka_unit_test(workers_share_the_limits),
 		cmocka_unit_test(port_replaces_the_services_own),

@@ -63,6 +63,27 @@ static void addresses_come_and_go(void **state)
 	assert_int_equal(routes_source(&table, IP(10, 0, 1, 9)), 0);
 }
 
+static void a_range_is_ours_beside_them(void **state)
+{
+	(void)state;
+	begin();
+	table.sources = ipv4_hosts(IP(10, 64, 0, 0), 12);
+	assert_false(routes_is_local(&table, 0) || routes_is_local(&table, UINT32_MAX));
+	assert_int_equal(routes_add_address(&table, IP(10, 0, 0, 1), 24), 0);
+	assert_true(routes_is_local(&table, IP(10, 64, 0, 1)) &&
+		    routes_is_local(&table, IP(10, 79, 255, 254)));
+	assert_true(routes_is_local(&table, IP(10, 0, 0, 1)));
+	assert_false(routes_is_local(&table, IP(10, 64, 0, 0)) ||
+		     routes_is_local(&table, IP(10, 79, 255, 255)));
+	assert_false(routes_is_local(&table, IP(10, 63, 255, 255)) ||
+		     routes_is_local(&table, IP(10, 80, 0, 0)));
+	/* Nothing is said of it when the rest is told anew. */
+	routes_begin(&table);
+	routes_end(&table);
+	assert_false(routes_is_local(&table, IP(10, 0, 0, 1)));
+	assert_true(routes_is_local(&table, IP(10, 70, 1, 1)));
+}
+
 /* RFC 3021. */
 static void small_networks_have_no_broadcast(void **state)
 {
@@ -243,6 +264,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(addresses_come_and_go),
+		cmocka_unit_test(a_range_is_ours_beside_them),
 		cmocka_unit_test(small_networks_have_no_broadcast),
 		cmocka_unit_test(the_longest_prefix_wins_then_the_metric),
 		cmocka_unit_test(equals_stand_in_the_order_that_was_asked_for),
