@@ -11,7 +11,9 @@
 #include <fcntl.h>
 #include <linux/if_packet.h>
 #include <net/if.h>
+#include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -21,6 +23,7 @@
 #include "port/link.h"
 #include "port/packet_socket.h"
 #include "port/tap.h"
+#include "port/wire_port.h"
 #include "wire/bytes.h"
 
 #define OUR_ADDRESS 0x0a4d0001u /* 10.77.0.1 */
@@ -120,6 +123,97 @@ static void measure_wire(uint32_t bytes)
 	show("wire", "receive", bytes, rx_ns, received);
 	port_close(ends[0]);
 	port_close(ends[1]);
+}
+
+/* --- wire between processes ------------------------------------------------------------ */
+
+#define WIRE_FRAMES 20000000u
+
+/* The receiving end, on a core of its own, with a mapping of its own as another process would have. */
+struct far_end {
+	const char *path;
+	struct port *port;
+	atomic_bool ready;
+	uint64_t received, bytes;
+};
+
+static void on_core(int number)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET((unsigned)number, &set);
+	sched_setaffinity(0, sizeof(set), &set); /* one core: both share it */
+}
+
+static void *far_end_run(void *argument)
+{
+	struct far_end *end = argument;
+	const struct wire_config config = {.path = end->path, .address = OUR_ADDRESS + 1};
+	char error[PORT_ERROR_BYTES];
+	struct packet packets[PORT_BURST];
+
+	on_core(1);
+	if (wire_open(&config, &end->port, error) < 0)
+		die("wire between processes", error);
+	atomic_store(&end->ready, true);
+	while (end->received < WIRE_FRAMES) {
+		uint32_t count = port_rx(end->port, packets, PORT_BURST);
+
+		for (uint32_t i = 0; i < count; i++)
+			end->bytes += packets[i].bytes + packets[i].data[0];
+		port_rx_release(end->port, packets, count);
+		end->received += count;
+	}
+	return NULL;
+}
+
+/* Every frame is written anew, as a stack does. */
+static void wire_send_all(struct port *port, const uint8_t *frame, uint32_t bytes)
+{
+	struct packet packets[PORT_BURST];
+
+	for (uint32_t sent = 0; sent < WIRE_FRAMES;) {
+		uint32_t room = port_tx_reserve(port, packets, MIN_OF(PORT_BURST, WIRE_FRAMES - sent));
+
+		for (uint32_t i = 0; i < room; i++) {
+			memcpy(packets[i].data, frame, bytes);
+			packets[i].bytes = bytes;
+		}
+		port_tx_submit(port, packets, room, room);
+		sent += room;
+	}
+}
+
+static void measure_processes(uint32_t bytes)
+{
+	char path[64], error[PORT_ERROR_BYTES];
+	const struct wire_config config = {.path = path, .address = OUR_ADDRESS};
+	struct far_end end = {.path = path};
+	struct packet none;
+	uint8_t frame[2048];
+	pthread_t thread;
+	struct port *port;
+	cpu_set_t before;
+	uint64_t start;
+
+	sched_getaffinity(0, sizeof(before), &before);
+	snprintf(path, sizeof(path), "/tmp/c10m-port-cost-%d", (int)getpid());
+	frame_write(frame, bytes);
+	on_core(0);
+	if (wire_open(&config, &port, error) < 0)
+		die("wire between processes", error);
+	if (pthread_create(&thread, NULL, far_end_run, &end) != 0)
+		die("wire between processes", "no thread");
+	while (!atomic_load(&end.ready) || !wire_is_plugged(port))
+		port_rx(port, &none, 1);
+	start = micro_now_ns();
+	wire_send_all(port, frame, bytes);
+	pthread_join(thread, NULL);
+	show("wire between processes", "one way, a core each", bytes, micro_now_ns() - start, WIRE_FRAMES);
+	sched_setaffinity(0, sizeof(before), &before);
+	port_close(end.port);
+	port_close(port);
 }
 
 /* --- with a kernel at the other end ----------------------------------------------------- */
@@ -292,6 +386,8 @@ int main(void)
 	measure_call();
 	measure_wire(64);
 	measure_wire(1514);
+	measure_processes(64);
+	measure_processes(1514);
 	if (geteuid() != 0)
 		die("TAP, AF_XDP and packet sockets", "these are measured as root only");
 	measure_tap();

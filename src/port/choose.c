@@ -13,10 +13,8 @@
 #include "port/choose.h"
 
 const char *const port_kind_names[PORT_KIND_COUNT] = {
-	[PORT_KIND_AUTO] = "auto",
-	[PORT_KIND_AFXDP] = "afxdp",
-	[PORT_KIND_TAP] = "tap",
-	[PORT_KIND_PACKET] = "packet",
+	[PORT_KIND_AUTO] = "auto",     [PORT_KIND_AFXDP] = "afxdp", [PORT_KIND_TAP] = "tap",
+	[PORT_KIND_PACKET] = "packet", [PORT_KIND_WIRE] = "wire",
 };
 
 static int open_afxdp(const struct port_choice *choice, struct port **ports, uint32_t max_ports,
@@ -65,6 +63,15 @@ static int open_packet(const struct port_choice *choice, struct port **ports, ui
 	};
 
 	return packet_socket_open(&config, ports, max_ports, error);
+}
+
+static int open_wire(const struct port_choice *choice, struct port **ports, char error[PORT_ERROR_BYTES])
+{
+	const struct wire_config config = {
+		.path = choice->wire, .address = choice->address, .no_checksums = choice->no_checksums};
+	int result = wire_open(&config, ports, error);
+
+	return result < 0 ? result : 1;
 }
 
 /* Who names a device that does not exist has mistyped it, as a rule, unless it is called tap. */
@@ -137,6 +144,8 @@ int port_choose_open(const struct port_choice *choice, struct port **ports, uint
 		return open_tap(choice, ports, max_ports, error);
 	case PORT_KIND_PACKET:
 		return open_packet(choice, ports, max_ports, error);
+	case PORT_KIND_WIRE:
+		return open_wire(choice, ports, error);
 	default:
 		return open_best(choice, ports, max_ports, reason, error);
 	}

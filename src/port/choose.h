@@ -5,12 +5,14 @@
 #include "port/afxdp.h"
 #include "port/packet_socket.h"
 #include "port/tap.h"
+#include "port/wire_port.h"
 
 enum port_kind {
 	PORT_KIND_AUTO, /* a TAP device: tap; else afxdp where it works; else packet */
 	PORT_KIND_AFXDP,
 	PORT_KIND_TAP,
 	PORT_KIND_PACKET,
+	PORT_KIND_WIRE, /* no interface, but another process */
 	PORT_KIND_COUNT,
 };
 
@@ -33,6 +35,8 @@ struct port_choice {
 	enum afxdp_mode mode;    /* afxdp alone */
 	uint32_t frames;         /* afxdp alone; 0: a default */
 	uint32_t kernel_address; /* tap alone; 0: the first other host of the network */
+	const char *wire;        /* wire alone: where the two ends meet */
+	bool no_checksums;       /* wire alone */
 };
 
 /* Opens one port a queue into ports[0..max_ports), and says in `reason` why this kind ("" when the user named

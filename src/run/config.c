@@ -103,7 +103,7 @@ static bool set_via(void *target, const char *text, char error[OPTIONS_ERROR_BYT
 	int kind = word_of(text, port_kind_names, PORT_KIND_COUNT);
 
 	if (kind < 0)
-		return refuse(error, "--via", "auto, afxdp, tap or packet", text);
+		return refuse(error, "--via", "auto, afxdp, tap, packet or wire", text);
 	config->via = (enum port_kind)kind;
 	return true;
 }
@@ -172,8 +172,16 @@ const struct option_spec run_options[] = {
 	 CUSTOM(set_source_net)},
 	{"via", "PORT",
 	 "how frames move: auto (the best that works, and it is said why), afxdp, tap,\n"
-	 "packet (packet sockets: slow, but they work on any interface)",
+	 "packet (packet sockets: slow, but they work on any interface), wire",
 	 CUSTOM(set_via)},
+	{"wire", "PATH",
+	 "no interface, but memory that is shared with one other c10m program, which is given\n"
+	 "the same: they meet at a socket PATH, who comes first waits for the other there.\n"
+	 "Each takes an address of its own in one network",
+	 .kind = OPTION_TEXT, AT(wire)},
+	{"no-checksums", NULL,
+	 "with --wire: leave TCP checksums out, since memory garbles nothing; for both ends",
+	 .kind = OPTION_FLAG, AT(no_checksums)},
 	{"tap-address", "A",
 	 "of the kernel's end of a TAP device that is made; default: the first other\n"
 	 "host of the network",
@@ -269,11 +277,31 @@ static uint32_t network_mask(const struct run_config *config)
 	return config->prefix_bits ? UINT32_MAX << (32 - config->prefix_bits) : 0;
 }
 
-static bool check_interface(const struct run_config *config, char error[OPTIONS_ERROR_BYTES])
+/* What is said of interfaces makes no sense for a wire; NULL: nothing is wrong. */
+static const char *wrong_with_wire(const struct run_config *config)
+{
+	if (!config->wire && config->no_checksums)
+		return "--no-checksums is for --wire: on an interface others must be able to read our frames";
+	if (!config->wire && config->via == PORT_KIND_WIRE)
+		return "--via wire needs --wire PATH: the other program is given the same path";
+	if (!config->wire)
+		return NULL;
+	if (config->via != PORT_KIND_AUTO && config->via != PORT_KIND_WIRE)
+		return "--wire takes no other --via: leave that out";
+	if (config->interface)
+		return "--wire takes the place of --interface: give one of them";
+	if (config->shared)
+		return "--shared is for interfaces: on a wire there is no kernel to share with";
+	if (!config->prefix_given || config->prefix_bits == 0)
+		return "say which address to have on the wire, and its network: --address A/LEN";
+	return NULL;
+}
+
+static const char *wrong_with_interface(const struct run_config *config)
 {
 	const char *wrong = NULL;
 
-	if (!config->interface)
+	if (!config->interface && !config->wire)
 		wrong = "say which network interface to serve on: --interface IF ('ip link' lists them)";
 	else if (!config->address && !config->shared)
 		wrong = "say which address to serve on: --address A/LEN, one that no host uses; or --shared";
@@ -299,6 +327,15 @@ static bool check_interface(const struct run_config *config, char error[OPTIONS_
 		wrong = "--owner takes the number of a worker: they count from 0";
 	else if (config->capture_filter && !config->capture)
 		wrong = "--capture-filter needs --capture FILE";
+	return wrong;
+}
+
+static bool check_interface(const struct run_config *config, char error[OPTIONS_ERROR_BYTES])
+{
+	const char *wrong = wrong_with_wire(config);
+
+	if (!wrong)
+		wrong = wrong_with_interface(config);
 	if (wrong)
 		snprintf(error, OPTIONS_ERROR_BYTES, "%s", wrong);
 	return !wrong;
@@ -383,6 +420,8 @@ static bool check_services(const struct run_config *config, struct c10m_service 
 bool run_config_check(struct run_config *config, struct c10m_service *services, uint32_t service_count,
 		      char error[OPTIONS_ERROR_BYTES])
 {
+	if (config->wire && !config->interface && config->via == PORT_KIND_AUTO)
+		config->via = PORT_KIND_WIRE;
 	return check_interface(config, error) && check_source_net(config, error) &&
 	       check_services(config, services, service_count, error);
 }

@@ -30,6 +30,8 @@ struct run_config {
 	uint32_t owner;     /* OWNER_BY_HASH, but in tests: owns all flows */
 	enum sys_page_kind pages;
 	enum port_kind via;
+	const char *wire;     /* path where it meets its other end; NULL: an interface is served */
+	bool no_checksums;    /* on a wire */
 	uint32_t tap_address; /* 0: chosen */
 	enum afxdp_mode mode;
 	uint32_t frames;

@@ -141,6 +141,8 @@ static bool choose_address(struct run *run)
 
 	if (config->shared)
 		return share_address(run);
+	if (config->wire) /* it leads to no kernel, and to no other host than one */
+		return check_gateway(run);
 	if (conflict_check_kernel(config->address, run->error) < 0 ||
 	    conflict_check_net(config->source_net, config->source_net_bits, run->error) < 0)
 		return false;
@@ -206,6 +208,8 @@ static bool open_port(struct run *run)
 		.mode = config->mode,
 		.frames = config->frames,
 		.kernel_address = config->tap_address,
+		.wire = config->wire,
+		.no_checksums = config->no_checksums,
 		.queues = (uint16_t)(config->capture || config->faulty ? 1 : config->workers),
 	};
 	uint32_t room = MIN_OF(config->workers * WORKER_QUEUES, (uint32_t)PORTS_MAX);
@@ -761,6 +765,8 @@ int run_services(const char *name, const struct run_config *config, const struct
 		.name = name, .config = *config, .services = services, .service_count = service_count};
 	bool good;
 
+	if (config->wire)
+		run.config.interface = "wire"; /* as sentences and captures call it */
 	if (!run_signals_begin()) {
 		say(&run, "services run already in this process: stop them first");
 		return RUN_REFUSED;

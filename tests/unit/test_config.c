@@ -229,6 +229,30 @@ static void source_nets(void **state)
 	assert_int_equal(run_config_sources(&config).first, 0x0a000006);
 }
 
+/* A wire takes the place of an interface. */
+static void wire_fits(void **state)
+{
+	(void)state;
+	assert_true(check("--wire /tmp/w --address 10.0.0.1/24"));
+	assert_int_equal(config.via, PORT_KIND_WIRE);
+	assert_string_equal(config.wire, "/tmp/w");
+	assert_false(config.no_checksums);
+	assert_true(check("--via wire --wire /tmp/w --address 10.0.0.1/24 --no-checksums"));
+	assert_true(config.no_checksums);
+	assert_false(check("--via wire --address 10.0.0.1/24"));
+	assert_non_null(strstr(error, "--wire PATH"));
+	assert_false(check("--interface lo --via wire --address 10.0.0.1/24"));
+	assert_false(check("--wire /tmp/w"));
+	assert_non_null(strstr(error, "--address"));
+	assert_false(check("--wire /tmp/w --address 10.0.0.1"));
+	assert_false(check("--wire /tmp/w --address 10.0.0.1/24 --interface lo"));
+	assert_non_null(strstr(error, "--interface"));
+	assert_false(check("--wire /tmp/w --address 10.0.0.1/24 --via tap"));
+	assert_false(check("--wire /tmp/w --address 10.0.0.1/24 --shared"));
+	assert_false(check("--interface lo --address 10.0.0.1/24 --no-checksums"));
+	assert_non_null(strstr(error, "--no-checksums"));
+}
+
 static void what_belongs_to_sharing(void **state)
 {
 	(void)state;
@@ -335,6 +359,7 @@ static void limits_must_make_sense(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(wire_fits),
 		cmocka_unit_test(values_arrive),
 		cmocka_unit_test(defaults_stay),
 		cmocka_unit_test(words_pick),
