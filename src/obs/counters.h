@@ -80,6 +80,9 @@
 	X(tcp_duplicate_acks, "duplicate acknowledgements received") \
 	X(tcp_out_of_order, "segments received out of order") \
 	X(tcp_reassembled, "holes filled") \
+	X(tcp_sack_blocks_out, "segments that told of data out of order (SACK)") \
+	X(tcp_duplicates_told, "segments that told of data which came twice (D-SACK)") \
+	X(tcp_extensions_missing, "times that no extension was left: no SACK blocks, or plain recovery") \
 	X(tcp_delayed_acks, "acknowledgements sent by the delay timer") \
 	X(tcp_zero_window_probes, "zero-window probes sent") \
 	X(tcp_zero_window_in, "times a peer closed its window") \

@@ -32,6 +32,7 @@ static void fill_defaults(struct stack_config *config)
 
 	config->half_open = or_default(config->half_open, between(n / 8, 64, 65536));
 	config->time_wait = or_default(config->time_wait, between(n / 8, 64, 262144));
+	config->extensions = or_default(config->extensions, between(n / 16, 64, 65536));
 	config->destinations = or_default(config->destinations, 1024);
 	config->sources = or_default(config->sources, between(n / 8, 1024, 262144));
 	if (!config->chunks.count[0] && !config->chunks.count[1] && !config->chunks.count[2]) {
@@ -113,7 +114,8 @@ static bool counts_fit(const struct stack_config *config)
 static bool makes_sense(const struct stack_config *config)
 {
 	return config->connections && config->connections < ENTRIES_MAX && config->half_open < ENTRIES_MAX &&
-	       config->time_wait < ENTRIES_MAX && config->sources < ENTRIES_MAX && config->id < STACKS_MAX &&
+	       config->time_wait < ENTRIES_MAX && config->extensions < ENTRIES_MAX &&
+	       config->sources < ENTRIES_MAX && config->id < STACKS_MAX &&
 	       config->destinations <= DESTINATIONS_MAX && ipv4_is_unicast(config->address) &&
 	       gateway_makes_sense(config->gateway, config->address) && config->prefix_bits <= 32 &&
 	       sources_make_sense(config) && config->mtu >= 576 && config->mtu <= 9000 &&
@@ -121,7 +123,7 @@ static bool makes_sense(const struct stack_config *config)
 }
 
 struct sizes {
-	uint32_t stride, extensions, timers, flows, rules;
+	uint32_t stride, timers, flows, rules;
 	size_t stack, blocks, half_opens, time_waits, extension_pool, chunks, messages, groups, fanouts,
 		table, wheel, near, net, admission, total;
 };
@@ -144,7 +146,6 @@ static struct sizes sizes_of(const struct stack_config *config)
 		if (has_deadlines(&config->services[i]))
 			watch = sizeof(struct tcb_watch);
 	s.stride = (uint32_t)ALIGN_UP(state + watch, (size_t)CACHE_LINE);
-	s.extensions = between(config->connections / 16, 64, 65536);
 	/* A near and a far entry each, and room for overtaken ones: at most four for each connection that is
 	 * busy in both directions, and packet rates bound how many these can be. */
 	s.timers = 2 * config->connections + MIN_OF(4 * config->connections + 1024, 1u << 19);
@@ -153,7 +154,7 @@ static struct sizes sizes_of(const struct stack_config *config)
 	s.blocks = pool_bytes(config->connections, s.stride);
 	s.half_opens = pool_bytes(config->half_open, sizeof(struct half_open));
 	s.time_waits = pool_bytes(config->time_wait, TIME_WAIT_STRIDE);
-	s.extension_pool = pool_bytes(s.extensions, sizeof(struct tcp_extension));
+	s.extension_pool = pool_bytes(config->extensions, sizeof(struct tcp_extension));
 	s.chunks = chunk_pool_bytes(&config->chunks);
 	s.messages = message_pool_bytes(&config->messages);
 	s.groups = pool_bytes(config->groups, sizeof(struct group));
@@ -189,6 +190,7 @@ static void settings_init(struct core *core, const struct stack_config *config)
 		.fin_wait2_ms = config->fin_wait2_ms,
 		.no_timestamps = config->no_timestamps,
 		.no_window_scale = config->no_window_scale,
+		.no_sack = config->no_sack,
 		.always_cookies = config->always_cookies,
 		.tx_checksum = config->tx_checksum,
 		.shared = config->shared,
@@ -311,7 +313,7 @@ static bool carve(struct stack *stack, struct arena *arena, const struct sizes *
 	if (!carve_pool(arena, &core->blocks, config->connections, s->stride) ||
 	    !carve_pool(arena, &core->half_opens, config->half_open, sizeof(struct half_open)) ||
 	    !carve_pool(arena, &core->time_waits, config->time_wait, TIME_WAIT_STRIDE) ||
-	    !carve_pool(arena, &core->extensions, s->extensions, sizeof(struct tcp_extension)))
+	    !carve_pool(arena, &core->extensions, config->extensions, sizeof(struct tcp_extension)))
 		return false;
 	if (!carve_pool(arena, &core->groups, config->groups, sizeof(struct group)) ||
 	    !carve_pool(arena, &core->fanouts, C10M_FANOUTS_MAX, FANOUT_STRIDE))

@@ -27,6 +27,7 @@ struct stack_config {
 	uint32_t connections;  /* blocks; of these, half_open and time_wait less than 2^26 each */
 	uint32_t half_open;    /* compact entries; 0: a default from connections */
 	uint32_t time_wait;    /* compact entries; 0: a default */
+	uint32_t extensions;   /* what attaches to busy connections; 0: a default from connections */
 	uint32_t destinations; /* 0: 1024; at most 65534 */
 	uint32_t sources;      /* remembered for c10m_limits, less than 2^26; 0: a default from connections */
 	struct chunk_config chunks;          /* all 0: a default from connections */
@@ -60,7 +61,7 @@ struct stack_config {
 	uint32_t rto_initial_ms;          /* [1000]; both 60000 at most */
 	uint32_t time_wait_ms;            /* [60000] 2 MSL */
 	uint32_t fin_wait2_ms;            /* [60000] after a full close */
-	bool no_timestamps, no_window_scale, always_cookies; /* for tests */
+	bool no_timestamps, no_window_scale, no_sack, always_cookies; /* for tests */
 };
 
 /* Bytes of arena that stack_init will carve (arena header excluded); 0 when the configuration makes no sense.

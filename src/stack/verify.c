@@ -43,6 +43,32 @@ static void verify_timers(const struct core *core, const struct tcb *tcb)
 	verify_timer(tcb, TCB_TIMER_USER, tcb->user_tick);
 }
 
+static bool kept_out_of_order(const struct core *core, const struct tcb *tcb, const struct sack_block *block)
+{
+	uint32_t at = block->start;
+
+	for (uint32_t id = tcb->ooo_head; id != CHUNK_NONE; id = chunk_at(&core->chunks, id)->next) {
+		const struct chunk *chunk = chunk_at(&core->chunks, id);
+
+		if (seq_leq(chunk->seq, at) && seq_lt(at, chunk->seq + chunk->bytes))
+			at = chunk->seq + chunk->bytes;
+	}
+	return seq_geq(at, block->end);
+}
+
+/* It names its block, is there for something, and tells of nothing that is not kept. */
+static void verify_extension(const struct core *core, const struct tcb *tcb)
+{
+	const struct tcp_extension *extension = tcb_extension(core, tcb);
+
+	if (!extension)
+		return;
+	CHECK(extension->owner == tcb_index(core, tcb) && extension->uses);
+	for (uint32_t i = 0; i < extension->sack_count; i++)
+		CHECK(seq_gt(extension->sacks[i].start, tcb->rcv_nxt) &&
+		      kept_out_of_order(core, tcb, &extension->sacks[i]));
+}
+
 static void verify_block(struct core *core, uint32_t index, struct census *census)
 {
 	const struct tcb *tcb = tcb_at(core, index);
@@ -54,6 +80,7 @@ static void verify_block(struct core *core, uint32_t index, struct census *censu
 	chain_bytes(core, tcb->ooo_head, &ooo);
 	CHECK(ooo == tcb->ooo_count);
 	CHECK(seq_leq(tcb->snd_una, tcb->snd_nxt) && seq_leq(tcb->rcv_nxt, tcb->rcv_adv));
+	verify_extension(core, tcb);
 	verify_timers(core, tcb);
 	CHECK(tcp_watch_armed(core, tcb));
 	census->chunks += ooo;

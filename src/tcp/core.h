@@ -21,7 +21,7 @@
 #include "wire/tcp.h"
 
 #define HALF_OPEN_TRIES 6
-#define OOO_CHUNKS_MAX  128
+#define OOO_CHUNKS_MIN  128 /* that a connection may keep out of order, whatever its window */
 #define SERVICES_MAX    16
 #define SWEEPS_MAX      4 /* fan-outs that walk over all blocks at a time */
 
@@ -68,7 +68,7 @@ struct service_deadlines {
 struct core_settings {
 	uint32_t initial_window_segments, delayed_ack_ms, rto_min_us, rto_initial_us, time_wait_ms,
 		fin_wait2_ms;
-	bool no_timestamps, no_window_scale, always_cookies, tx_checksum, tx_segmentation, shared;
+	bool no_timestamps, no_window_scale, no_sack, always_cookies, tx_checksum, tx_segmentation, shared;
 };
 
 struct core {
@@ -204,6 +204,25 @@ PURE_INLINE uint32_t tcb_snd_max(const struct tcb *tcb)
 	return tcb->options & TCB_BACKED ? seq_max(tcb->recover, tcb->snd_nxt) : tcb->snd_nxt;
 }
 
+/* --- extension.c: what attaches while it holds something */
+PURE_INLINE struct tcp_extension *tcb_extension(const struct core *core, const struct tcb *tcb)
+{
+	return tcb->extension == POOL_NONE ? NULL : pool_at(&core->extensions, tcb->extension);
+}
+/* Attaches one, if there is none yet, for this use; NULL when none is left, counted. */
+struct tcp_extension *extension_hold(struct core *core, struct tcb *tcb, uint8_t use);
+void extension_drop(struct core *core, struct tcb *tcb, uint8_t uses);
+
+/* --- sack.c: what is told of data out of order (RFC 2018), and of data that came twice (RFC 2883) */
+/* chunk: where its last byte is kept. */
+void sack_arrived(struct core *core, struct tcb *tcb, uint32_t start, uint32_t end, uint32_t chunk);
+void sack_duplicate(struct core *core, struct tcb *tcb, uint32_t start, uint32_t end);
+void sack_trim(struct core *core, struct tcb *tcb); /* rcv_nxt has moved, or the queue is empty now */
+#define SACK_BYTES_MAX (8u * SACK_BLOCKS_MAX)
+/* Adds the option when there is something to tell and room for it; `blocks` has SACK_BYTES_MAX bytes. */
+void sack_tell(struct core *core, struct tcb *tcb, struct tcp_segment *segment, uint8_t *blocks);
+bool sack_waits(const struct core *core, const struct tcb *tcb); /* something is to be told */
+
 /* --- queues.c: what was sent and what was received */
 uint32_t sendq_add(struct core *core, struct tcb *tcb, const uint8_t *data, uint32_t bytes); /* accepted */
 #define SENDQ_LOOK_MAX 64 /* chunks that are looked at for something to replace */
@@ -225,6 +244,7 @@ enum drop_reason ooo_add(struct core *core, struct tcb *tcb, uint32_t seq, const
 			 uint32_t bytes);
 /* Moves what has become in order to the receive queue and advances rcv_nxt. */
 void ooo_drain(struct core *core, struct tcb *tcb);
+void ooo_give_all(struct core *core, struct tcb *tcb);
 uint32_t tcp_receive_room(const struct core *core, const struct tcb *tcb);
 
 /* --- segment.c: segments that belong to no block */

@@ -308,6 +308,7 @@ static enum drop_reason text_input(struct core *core, struct tcb *tcb, const str
 	if (seq_lt(seq, tcb->rcv_nxt)) {
 		uint32_t old = MIN_OF(tcb->rcv_nxt - seq, bytes);
 
+		sack_duplicate(core, tcb, seq, seq + old);
 		data += old;
 		seq += old;
 		bytes -= old;
@@ -345,9 +346,7 @@ void tcp_fin_received(struct core *core, struct tcb *tcb)
 {
 	tcb->rcv_nxt++;
 	tcb->rcv_adv = seq_max(tcb->rcv_adv, tcb->rcv_nxt);
-	chunk_give_chain(&core->chunks, tcb->ooo_head); /* nothing comes behind a FIN */
-	tcb->ooo_head = CHUNK_NONE;
-	tcb->ooo_count = 0;
+	ooo_give_all(core, tcb); /* nothing comes behind a FIN */
 	tcb->pending |= TCB_FIN_TAKEN | TCB_ACK_NOW;
 	tcb->pending &= (uint16_t)~TCB_FIN_HELD;
 	conn_ready(core, tcb_index(core, tcb));
@@ -519,6 +518,9 @@ enum drop_reason tcp_input(struct core *core, struct tcb *tcb, const struct tcp_
 		if (segment->flags & TCP_ACK && tcb->rcv_nxt - segment->seq <= 1 &&
 		    tcb->state != TCP_SYN_RECEIVED)
 			ack_out_of_window(core, tcb, segment, result);
+		if (seq_lt(segment->seq, tcb->rcv_nxt))
+			sack_duplicate(core, tcb, segment->seq,
+				       seq_min(segment->seq + segment->payload_bytes, tcb->rcv_nxt));
 		acknowledge_at_once(core, tcb);
 		return DROP_TCP_OUT_OF_WINDOW;
 	}

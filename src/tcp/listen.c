@@ -8,6 +8,7 @@
 
 #define COOKIE_SLOT_LOG2 16 /* ticks: a cookie is good for 65 to 131 s */
 #define COOKIE_NO_WSCALE 15
+#define COOKIE_SACK      16
 
 static const uint16_t cookie_mss[8] = {64, 256, 536, 1024, 1220, 1400, 1440, 1460};
 
@@ -99,7 +100,8 @@ static void fill(struct core *core, struct half_open *entry, const struct tuple4
 		entry->options |= TCP_OPT_TIMESTAMPS;
 	if (segment->options & TCP_OPT_WSCALE && !core->settings.no_window_scale)
 		entry->options |= TCP_OPT_WSCALE;
-	/* SACK is answered once the scoreboard exists. */
+	if (segment->options & TCP_OPT_SACK_PERMITTED && !core->settings.no_sack)
+		entry->options |= TCP_OPT_SACK_PERMITTED;
 }
 
 static uint32_t cookie_hash(const struct core *core, const struct tuple4 *tuple, uint32_t irs, uint32_t slot)
@@ -132,13 +134,14 @@ static bool cookie_valid(const struct core *core, const struct tuple4 *tuple, ui
 	return cookie_hash(core, tuple, irs, slot) == (cookie & ~15u);
 }
 
-/* The timestamp carries what the cookie has no room for: its low five bits are the window scale. It never
- * runs ahead of the clock. */
+/* The timestamp carries what the cookie has no room for: its low five bits are the window scale and SACK. It
+ * never runs ahead of the clock. */
 static uint32_t cookie_timestamp(const struct core *core, const struct half_open *entry)
 {
 	uint32_t clock = tcp_clock(core, entry->ts_offset);
 	uint32_t scale = entry->options & TCP_OPT_WSCALE ? entry->wscale : COOKIE_NO_WSCALE;
-	uint32_t value = (clock & ~31u) | scale;
+	uint32_t sack = entry->options & TCP_OPT_SACK_PERMITTED ? COOKIE_SACK : 0;
+	uint32_t value = (clock & ~31u) | sack | scale;
 
 	return seq_gt(value, clock) ? value - 32 : value;
 }
@@ -266,7 +269,7 @@ static enum drop_reason cookie_input(struct core *core, const uint8_t *frame, co
 				     uint64_t hash, const struct tcp_segment *segment,
 				     struct tcp_result *result)
 {
-	uint32_t cookie = segment->ack - 1, scale = segment->ts_ecr & 31;
+	uint32_t cookie = segment->ack - 1, scale = segment->ts_ecr & 15;
 	struct half_open entry;
 	enum drop_reason reason;
 
@@ -278,7 +281,9 @@ static enum drop_reason cookie_input(struct core *core, const uint8_t *frame, co
 	entry.irs = segment->seq - 1;
 	entry.iss = cookie;
 	entry.mss = cookie_mss[cookie & 7];
-	if (entry.options & TCP_OPT_TIMESTAMPS && scale <= 14) {
+	if (entry.options & TCP_OPT_TIMESTAMPS && segment->ts_ecr & COOKIE_SACK)
+		entry.options |= TCP_OPT_SACK_PERMITTED;
+	if (entry.options & TCP_OPT_TIMESTAMPS && scale != COOKIE_NO_WSCALE) {
 		entry.options |= TCP_OPT_WSCALE;
 		entry.wscale = (uint8_t)scale;
 	}

@@ -32,7 +32,7 @@ void tcp_learn_syn_options(struct core *core, struct tcb *tcb, const struct tcp_
 		tcb->options |= TCB_WSCALE;
 		tcb->wscales = (uint8_t)(segment->wscale << 4 | core->services[tcb->service].wscale);
 	}
-	if (segment->options & TCP_OPT_SACK_PERMITTED)
+	if (segment->options & TCP_OPT_SACK_PERMITTED && !core->settings.no_sack)
 		tcb->options |= TCB_SACK;
 	tcp_set_mss(core, tcb, MAX_OF(peer_mss, 48u));
 }

@@ -63,7 +63,7 @@ static void emit(struct core *core, struct tcb *tcb, struct packet *packet, stru
 {
 	const struct destination *hop = destination_hop(&core->net.destinations, tcb->destination);
 	uint32_t header, sum, told = tcb->rcv_adv - tcb->last_ack_sent; /* the window we told last */
-	uint8_t *at = packet->data + HEADERS;
+	uint8_t *at = packet->data + HEADERS, blocks[SACK_BYTES_MAX];
 
 	segment->source_port = tcb->tuple.local_port;
 	segment->destination_port = tcb->tuple.remote_port;
@@ -75,6 +75,8 @@ static void emit(struct core *core, struct tcb *tcb, struct packet *packet, stru
 	if (segment->flags & TCP_ACK) {
 		segment->ack = tcb->rcv_nxt;
 		acknowledged(core, tcb);
+		if (unlikely(tcb->extension != POOL_NONE))
+			sack_tell(core, tcb, segment, blocks);
 	}
 	if (!(segment->flags & TCP_RST))
 		segment->window = window_to_advertise(core, tcb, segment->flags & TCP_SYN);
@@ -110,6 +112,8 @@ static void emit_syn(struct core *core, struct tcb *tcb, struct packet *packet)
 
 	if (answer ? tcb->options & TCB_WSCALE : !core->settings.no_window_scale)
 		segment.options |= TCP_OPT_WSCALE;
+	if (answer ? tcb->options & TCB_SACK : !core->settings.no_sack)
+		segment.options |= TCP_OPT_SACK_PERMITTED;
 	if (!answer && !core->settings.no_timestamps) {
 		segment.options |= TCP_OPT_TIMESTAMPS;
 		segment.ts_val = tcp_clock(core, tcb->ts_offset);
@@ -336,7 +340,7 @@ static bool output_one(struct core *core, struct tcb *tcb, struct packet *packet
 		if (packet->bytes)
 			return true;
 	}
-	if (tcb->acks_owed > 1) {
+	if (tcb->acks_owed > 1 || (unlikely(tcb->acks_owed) && sack_waits(core, tcb))) {
 		emit_ack(core, tcb, packet);
 		return true;
 	}

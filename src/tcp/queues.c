@@ -9,38 +9,17 @@
 #include "base/plant.h"
 #include "wire/checksum.h"
 
-static struct tcp_extension *extension_of(const struct core *core, const struct tcb *tcb)
+/* NULL when there is none, or when it is there for something else. */
+static struct tcp_extension *send_extension(const struct core *core, const struct tcb *tcb)
 {
-	return tcb->extension == POOL_NONE ? NULL : pool_at(&core->extensions, tcb->extension);
-}
+	struct tcp_extension *extension = tcb_extension(core, tcb);
 
-static void extension_give(struct core *core, struct tcb *tcb)
-{
-	if (tcb->extension == POOL_NONE)
-		return;
-	pool_give(&core->extensions, tcb->extension);
-	tcb->extension = POOL_NONE;
-}
-
-/* Without one (the pool is empty) the queue is walked. */
-static void extension_take(struct core *core, struct tcb *tcb, uint32_t tail)
-{
-	struct tcp_extension *extension;
-
-	tcb->extension = pool_take(&core->extensions);
-	extension = extension_of(core, tcb);
-	if (!extension)
-		return;
-	memset(extension, 0, sizeof(*extension));
-	extension->owner = tcb_index(core, tcb);
-	extension->snd_tail = tail;
-	extension->cursor_chunk = tcb->snd_head;
-	extension->cursor_seq = tcb->snd_una;
+	return extension && extension->uses & EXTENSION_SEND ? extension : NULL;
 }
 
 static uint32_t sendq_tail(const struct core *core, const struct tcb *tcb)
 {
-	const struct tcp_extension *extension = extension_of(core, tcb);
+	const struct tcp_extension *extension = send_extension(core, tcb);
 	uint32_t id = tcb->snd_head;
 
 	if (extension)
@@ -83,9 +62,21 @@ static void sendq_give(struct core *core, uint32_t id, bool acknowledged)
 	chunk_give(&core->chunks, id);
 }
 
+/* Without an extension (the pool is empty) the queue is walked. */
+static void begin_cursor(struct core *core, struct tcb *tcb, uint32_t tail)
+{
+	struct tcp_extension *extension = extension_hold(core, tcb, EXTENSION_SEND);
+
+	if (!extension)
+		return;
+	extension->snd_tail = tail;
+	extension->cursor_chunk = tcb->snd_head;
+	extension->cursor_seq = tcb->snd_una;
+}
+
 static void sendq_link(struct core *core, struct tcb *tcb, uint32_t tail, uint32_t id)
 {
-	struct tcp_extension *extension = extension_of(core, tcb);
+	struct tcp_extension *extension = send_extension(core, tcb);
 
 	if (tail == CHUNK_NONE) {
 		tcb->snd_head = id;
@@ -95,7 +86,7 @@ static void sendq_link(struct core *core, struct tcb *tcb, uint32_t tail, uint32
 	if (extension)
 		extension->snd_tail = id;
 	else
-		extension_take(core, tcb, id);
+		begin_cursor(core, tcb, id);
 }
 
 uint32_t sendq_add(struct core *core, struct tcb *tcb, const uint8_t *data, uint32_t bytes)
@@ -147,7 +138,7 @@ bool sendq_refer(struct core *core, struct tcb *tcb, uint32_t message, uint32_t 
 
 bool sendq_replace(struct core *core, struct tcb *tcb, uint32_t message, uint32_t topic)
 {
-	struct tcp_extension *extension = extension_of(core, tcb);
+	struct tcp_extension *extension = send_extension(core, tcb);
 	uint32_t sent = tcb_snd_max(tcb) - tcb->snd_una, at = 0, id = tcb->snd_head;
 
 	for (unsigned i = 0; i < SENDQ_LOOK_MAX && id != CHUNK_NONE; i++) {
@@ -182,7 +173,7 @@ void sendq_recount(struct core *core, const struct tcb *tcb)
 
 void sendq_drop(struct core *core, struct tcb *tcb, uint32_t bytes)
 {
-	struct tcp_extension *extension = extension_of(core, tcb);
+	struct tcp_extension *extension = send_extension(core, tcb);
 	uint32_t dropped = bytes;
 
 	CHECK(bytes <= tcb->snd_bytes);
@@ -202,7 +193,7 @@ void sendq_drop(struct core *core, struct tcb *tcb, uint32_t bytes)
 	if (!extension)
 		return;
 	if (tcb->snd_head == CHUNK_NONE || tcb->snd_head == extension->snd_tail) {
-		extension_give(core, tcb);
+		extension_drop(core, tcb, EXTENSION_SEND);
 		return;
 	}
 	if (seq_lt(extension->cursor_seq, tcb->snd_una + dropped))
@@ -213,7 +204,7 @@ void sendq_drop(struct core *core, struct tcb *tcb, uint32_t bytes)
  * does not lie behind. */
 static uint32_t sendq_seek(struct core *core, struct tcb *tcb, uint32_t offset, uint32_t *into)
 {
-	struct tcp_extension *extension = extension_of(core, tcb);
+	struct tcp_extension *extension = send_extension(core, tcb);
 	uint32_t id = tcb->snd_head, at = 0;
 
 	if (extension && extension->cursor_chunk != CHUNK_NONE &&
@@ -275,11 +266,10 @@ void queues_free(struct core *core, struct tcb *tcb)
 	if (!PLANTED(RESET_LEAK))
 		sendq_give_all(core, tcb);
 	chunk_give_chain(&core->chunks, tcb->rcv_head);
-	chunk_give_chain(&core->chunks, tcb->ooo_head);
-	tcb->snd_head = tcb->rcv_head = tcb->rcv_tail = tcb->ooo_head = CHUNK_NONE;
+	tcb->snd_head = tcb->rcv_head = tcb->rcv_tail = CHUNK_NONE;
 	tcb->snd_bytes = tcb->rcv_bytes = 0;
-	tcb->ooo_count = 0;
-	extension_give(core, tcb);
+	ooo_give_all(core, tcb);
+	extension_drop(core, tcb, UINT8_MAX);
 }
 
 uint32_t recvq_add(struct core *core, struct tcb *tcb, const uint8_t *data, uint32_t bytes)
@@ -379,44 +369,94 @@ const uint8_t *recvq_head(struct core *core, struct tcb *tcb, uint32_t *bytes)
 	return chunk->data + chunk->start;
 }
 
+/* How many chunks a connection may keep out of order: of small ones not many more than bytes it may receive
+ * are worth. */
+static uint32_t ooo_limit(const struct core *core, const struct tcb *tcb)
+{
+	uint32_t wanted = core->services[tcb->service].receive_bytes / 512;
+
+	return MIN_OF(MAX_OF(wanted, OOO_CHUNKS_MIN), UINT16_MAX);
+}
+
+/* Where to look for the place of `seq`: at the chunk that took the last segment, when it lies before. */
+static uint32_t ooo_start(const struct core *core, const struct tcb *tcb, uint32_t seq)
+{
+	const struct tcp_extension *extension = tcb_extension(core, tcb);
+	uint32_t last = extension && extension->uses & EXTENSION_RECEIVE ? extension->ooo_last : CHUNK_NONE;
+
+	return last != CHUNK_NONE && seq_geq(seq, chunk_at(&core->chunks, last)->seq) ? last : CHUNK_NONE;
+}
+
+/* Puts the bytes from seq to stop behind chunk `before` (CHUNK_NONE: first of all), into it if it ends just
+ * there. Returns how many found room in one chunk, 0 when there is none. */
+static uint32_t ooo_put(struct core *core, struct tcb *tcb, uint32_t *before, uint32_t seq, uint32_t bytes,
+			const uint8_t *data)
+{
+	uint32_t *link = &tcb->ooo_head, id, done;
+
+	if (*before != CHUNK_NONE) {
+		struct chunk *chunk = chunk_at(&core->chunks, *before);
+
+		done = chunk->seq + chunk->bytes == seq ? chunk_append(core, *before, data, bytes) : 0;
+		if (done)
+			return done;
+		link = &chunk->next;
+	}
+	id = tcb->ooo_count < ooo_limit(core, tcb) ? chunk_take(&core->chunks, bytes) : CHUNK_NONE;
+	if (id == CHUNK_NONE)
+		return 0;
+	chunk_at(&core->chunks, id)->seq = seq;
+	chunk_at(&core->chunks, id)->next = *link;
+	*link = *before = id;
+	tcb->ooo_count++;
+	return chunk_append(core, id, data, bytes);
+}
+
+/* Stores the bytes from *seq to end that no chunk covers yet, and moves *seq behind what is there now. Of
+ * what was there already the first piece goes into *twice. */
+static enum drop_reason ooo_store(struct core *core, struct tcb *tcb, uint32_t *before, uint32_t *seq,
+				  uint32_t end, const uint8_t *data, struct sack_block *twice)
+{
+	const uint32_t start = *seq;
+
+	while (seq_lt(*seq, end)) {
+		const struct chunk *at = *before == CHUNK_NONE ? NULL : chunk_at(&core->chunks, *before);
+		uint32_t next = at ? at->next : tcb->ooo_head, stop = end, done;
+
+		if (at && seq_lt(*seq, at->seq + at->bytes)) {
+			stop = seq_min(end, at->seq + at->bytes);
+			if (twice->start == twice->end)
+				*twice = (struct sack_block){*seq, stop};
+			*seq = stop;
+			continue;
+		}
+		if (next != CHUNK_NONE && seq_leq(chunk_at(&core->chunks, next)->seq, *seq)) {
+			*before = next;
+			continue;
+		}
+		if (next != CHUNK_NONE)
+			stop = seq_min(stop, chunk_at(&core->chunks, next)->seq);
+		done = ooo_put(core, tcb, before, *seq, stop - *seq, data + (*seq - start));
+		if (done == 0)
+			return tcb->ooo_count >= ooo_limit(core, tcb) ? DROP_REASSEMBLY_FULL : DROP_NO_CHUNK;
+		*seq += done;
+	}
+	return DROP_NONE;
+}
+
 /* Keeps the part of a segment that no chunk of the queue covers yet; bytes that are already there win. */
 enum drop_reason ooo_add(struct core *core, struct tcb *tcb, uint32_t seq, const uint8_t *data,
 			 uint32_t bytes)
 {
-	uint32_t *link = &tcb->ooo_head;
-	uint32_t end = seq + bytes;
+	uint32_t before = ooo_start(core, tcb, seq), reached = seq;
+	struct sack_block twice = {seq, seq};
+	enum drop_reason reason = ooo_store(core, tcb, &before, &reached, seq + bytes, data, &twice);
 
-	while (seq_lt(seq, end)) {
-		struct chunk *at = *link == CHUNK_NONE ? NULL : chunk_at(&core->chunks, *link);
-		uint32_t stop = end, id;
-		struct chunk *fresh;
-
-		if (at && seq_geq(seq, at->seq)) {
-			if (seq_lt(seq, at->seq + at->bytes)) {
-				data += at->seq + at->bytes - seq;
-				seq = at->seq + at->bytes;
-			}
-			link = &at->next;
-			continue;
-		}
-		if (at)
-			stop = seq_min(stop, at->seq);
-		if (tcb->ooo_count >= OOO_CHUNKS_MAX)
-			return DROP_REASSEMBLY_FULL;
-		id = chunk_take(&core->chunks, stop - seq);
-		if (id == CHUNK_NONE)
-			return DROP_NO_CHUNK;
-		fresh = chunk_at(&core->chunks, id);
-		fresh->seq = seq;
-		fresh->next = *link;
-		*link = id;
-		link = &fresh->next;
-		tcb->ooo_count++;
-		stop = seq + chunk_append(core, id, data, stop - seq);
-		data += stop - seq;
-		seq = stop;
-	}
-	return DROP_NONE;
+	if (reached != seq)
+		sack_arrived(core, tcb, seq, reached, before);
+	if (twice.start != twice.end)
+		sack_duplicate(core, tcb, twice.start, twice.end);
+	return reason;
 }
 
 /* Copies what the last chunk has room for: a peer that sends single bytes must not hold a chunk for each. */
@@ -439,7 +479,17 @@ static void recvq_take(struct core *core, struct tcb *tcb, uint32_t id)
 	tcb->rcv_tail = id;
 }
 
-void ooo_drain(struct core *core, struct tcb *tcb)
+static void ooo_unlink_head(struct core *core, struct tcb *tcb)
+{
+	struct tcp_extension *extension = tcb_extension(core, tcb);
+
+	if (extension && extension->ooo_last == tcb->ooo_head)
+		extension->ooo_last = CHUNK_NONE;
+	tcb->ooo_head = chunk_at(&core->chunks, tcb->ooo_head)->next;
+	tcb->ooo_count--;
+}
+
+static void ooo_take(struct core *core, struct tcb *tcb)
 {
 	while (tcb->ooo_head != CHUNK_NONE) {
 		uint32_t id = tcb->ooo_head;
@@ -448,8 +498,7 @@ void ooo_drain(struct core *core, struct tcb *tcb)
 
 		if (seq_gt(chunk->seq, tcb->rcv_nxt))
 			return;
-		tcb->ooo_head = chunk->next;
-		tcb->ooo_count--;
+		ooo_unlink_head(core, tcb);
 		core->counters.tcp_reassembled++;
 		if (seq_leq(end, tcb->rcv_nxt)) {
 			chunk_give(&core->chunks, id);
@@ -463,6 +512,20 @@ void ooo_drain(struct core *core, struct tcb *tcb)
 		tcb->rcv_nxt = end;
 		recvq_take(core, tcb, id);
 	}
+}
+
+void ooo_drain(struct core *core, struct tcb *tcb)
+{
+	ooo_take(core, tcb);
+	sack_trim(core, tcb);
+}
+
+void ooo_give_all(struct core *core, struct tcb *tcb)
+{
+	chunk_give_chain(&core->chunks, tcb->ooo_head);
+	tcb->ooo_head = CHUNK_NONE;
+	tcb->ooo_count = 0;
+	sack_trim(core, tcb);
 }
 
 uint32_t tcp_receive_room(const struct core *core, const struct tcb *tcb)

@@ -6,9 +6,8 @@
  *   line 2  receive queue, rare facts (48), recovery point (4), room for RACK and
  *           the algorithm (12)                                                64
  * What attaches only while it holds something: data chunks (queues), and one
- * tcp_extension (64 bytes) while more than one chunk is queued: cursors, room for
- * RACK, TLP, PRR and pacing.
- * Without an extension the queue is walked from its head instead. */
+ * tcp_extension while more than one chunk is queued (cursors) or data came out of order (SACK blocks).
+ * Without an extension queues are walked from their heads instead, and no SACK blocks are sent. */
 #ifndef C10M_TCP_TCB_H
 #define C10M_TCP_TCB_H
 
@@ -105,7 +104,9 @@ struct tcb {
 	uint32_t unacked_tick; /* since when nothing was acknowledged */
 	uint32_t keepalive_ms;
 	uint32_t user_timeout_ms;
-	uint8_t backoff, keep_probes, ooo_count, close_reason;
+	uint8_t backoff;
+	uint8_t keep_probes : 4, close_reason : 4;
+	uint16_t ooo_count; /* chunks */
 	uint32_t recover;
 	uint32_t min_rtt_us;   /* room for RACK */
 	uint32_t algorithm[2]; /* the congestion control's own; CUBIC keeps the rest in the extension */
@@ -127,18 +128,31 @@ struct tcb_watch {
 
 _Static_assert(sizeof(struct tcb_watch) == 32, "half a cache line");
 
-/* Attached while it holds something. */
-struct tcp_extension {
-	uint32_t snd_tail;                 /* last chunk of the send queue */
-	uint32_t cursor_chunk, cursor_seq; /* chunk that holds cursor_seq at its start */
-	uint32_t owner;                    /* block index */
-	uint32_t rack[6];                  /* room: RACK.xmit_ts, end_seq, rtt, reo_wnd, fack, TLP.end_seq */
-	uint32_t prr[3];                   /* room: prr_delivered, prr_out, RecoverFS */
-	uint32_t pacing[2];                /* room: rate, next release */
-	uint32_t reserve;
+/* tcp_extension.uses: what it is attached for; without any it goes back to the pool. */
+#define EXTENSION_SEND    0x01u /* more than one chunk is queued to be sent */
+#define EXTENSION_RECEIVE 0x02u /* data out of order, or a duplicate to tell of */
+
+#define SACK_BLOCKS_MAX 4
+
+struct sack_block {
+	uint32_t start, end;
 };
 
-_Static_assert(sizeof(struct tcp_extension) == 64, "one cache line");
+/* Attached while it holds something. */
+struct tcp_extension {
+	uint32_t owner; /* block index */
+	uint8_t uses;
+	uint8_t sack_count;
+	uint8_t has_duplicate;
+	uint8_t pad;
+	uint32_t snd_tail;                        /* last chunk of the send queue */
+	uint32_t cursor_chunk, cursor_seq;        /* chunk that holds cursor_seq at its start */
+	uint32_t ooo_last;                        /* chunk that took the last segment out of order */
+	struct sack_block duplicate;              /* what arrived twice: RFC 2883 */
+	struct sack_block sacks[SACK_BLOCKS_MAX]; /* what arrived out of order, the latest first: RFC 2018 */
+};
+
+_Static_assert(sizeof(struct tcp_extension) == 64, "whole cache lines");
 
 /* A connection in SYN_RECEIVED that a peer opened: 64 bytes. */
 struct half_open {

@@ -92,7 +92,7 @@ uint32_t tcp_emit_options(uint8_t *at, const struct tcp_segment *segment)
 	if (segment->options & TCP_OPT_TIMESTAMPS) {
 		option = emit_timestamps(option, segment);
 	} else if (segment->options & TCP_OPT_SACK_PERMITTED) {
-		put32(option, 0x04020101);
+		put32(option, 0x01010402); /* as Linux: the NOPs first */
 		option += 4;
 	}
 	if (segment->options & TCP_OPT_WSCALE) {

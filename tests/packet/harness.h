@@ -7,7 +7,8 @@
  *   seq N     relative to the sender's initial sequence number (the SYN is 0)
  *   ack N     relative to the other side's; aseq N and aack N are absolute
  *   win N     as on the wire            len N     payload bytes
- *   mss N, wscale N, sackok, nosack     options of a SYN
+ *   mss N, wscale N, sackok             options of a SYN
+ *   sack A-B[,C-D]...                   relative to the initial sequence number of whom the data is from
  *   ts N      TSval: on the way in N is relative to the peer's clock (milliseconds)
  *   ecr N     TSecr; absolute on the way in, relative to the peer's clock base when expected
  *   nots      without timestamps, though they were agreed on

@@ -17,6 +17,7 @@ struct line {
 	bool absolute_seq, absolute_ack;
 	bool wants_options;
 	int fill; /* -1: the stream's content */
+	uint8_t sack[8 * 4];
 };
 
 static uint8_t flags_of(const char *word)
@@ -83,6 +84,32 @@ static void line_number(struct line *line, const char *word, int64_t value)
 	}
 }
 
+/* "A-B" or "A-B,C-D": relative for now. */
+static void line_sack(struct line *line, const char *value)
+{
+	struct tcp_segment *segment = &line->segment;
+	char *end = NULL;
+
+	segment->options |= TCP_OPT_SACK;
+	do {
+		uint8_t *at = line->sack + (size_t)segment->sack_blocks++ * 8;
+
+		assert_true(segment->sack_blocks <= 4);
+		put32(at, (uint32_t)strtoll(value, &end, 0));
+		assert_int_equal(*end, '-');
+		put32(at + 4, (uint32_t)strtoll(end + 1, &end, 0));
+		value = end + 1;
+	} while (*end == ',');
+	assert_int_equal(*end, 0);
+}
+
+static void line_sack_base(struct line *line, uint32_t base)
+{
+	for (uint8_t *at = line->sack; at < line->sack + (size_t)line->segment.sack_blocks * 8; at += 4)
+		put32(at, get32(at) + base);
+	line->segment.sack = line->sack;
+}
+
 static void line_parse(struct line *line, const char *format, va_list args)
 {
 	char text[256], *save = NULL, *word, *value;
@@ -100,7 +127,10 @@ static void line_parse(struct line *line, const char *format, va_list args)
 			value = strtok_r(NULL, " ", &save);
 			if (!value)
 				fail_msg("'%s' needs a value", word);
-			line_number(line, word, strtoll(value, NULL, 0));
+			if (strcmp(word, "sack") == 0)
+				line_sack(line, value);
+			else
+				line_number(line, word, strtoll(value, NULL, 0));
 		}
 	}
 }
@@ -124,6 +154,7 @@ static void line_resolve(const struct test *t, struct line *line)
 		segment->ack = peer->rcv_nxt;
 	if (!line->absolute_ack && (segment->flags & TCP_ACK))
 		segment->ack += peer->irs;
+	line_sack_base(line, peer->irs);
 	if (!line->has_win)
 		segment->window = (uint16_t)peer->window;
 	if (segment->options & TCP_OPT_TIMESTAMPS)
@@ -414,7 +445,16 @@ static bool options_differ(const struct test *t, const struct line *line, const 
 		options |= TCP_OPT_TIMESTAMPS;
 	if (want->flags & TCP_RST && t->peer->timestamps && !line->nots)
 		options |= got->options & TCP_OPT_TIMESTAMPS; /* RFC 7323 section 5.2 leaves it open */
-	bad |= number_differs("options", true, got->options & (uint8_t)~TCP_OPT_SACK, options);
+	bad |= number_differs("options", true, got->options, options);
+	bad |= number_differs("number of SACK blocks", true, got->sack_blocks, want->sack_blocks);
+	for (unsigned i = 0; i < want->sack_blocks && !bad; i++) {
+		uint32_t want_start, want_end, start, end;
+
+		tcp_sack_block(want, i, &want_start, &want_end);
+		tcp_sack_block(got, i, &start, &end);
+		bad |= number_differs("start of a SACK block", true, start - t->peer->iss, want_start);
+		bad |= number_differs("end of a SACK block", true, end - t->peer->iss, want_end);
+	}
 	bad |= number_differs("mss", options & TCP_OPT_MSS, got->mss, want->mss);
 	bad |= number_differs("wscale", options & TCP_OPT_WSCALE, got->wscale, want->wscale);
 	bad |= number_differs("ecr", line->has_ecr, got->ts_ecr - t->peer->ts_base, want->ts_ecr);
@@ -464,6 +504,7 @@ static void expect_line(struct test *t, const char *file, int line_no, const cha
 	if (t->out_count == 0)
 		FAIL_AT(file, line_no, "expected '%s', but nothing came out", text);
 	line_parse(&line, format, args);
+	line.segment.sack = line.sack;
 	next_segment_at(t, file, line_no, &got);
 	if (segment_differs(t, &line, &got)) {
 		const struct out_frame *out = &t->out[(t->out_first + OUT_FRAMES - 1) % OUT_FRAMES];

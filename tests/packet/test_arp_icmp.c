@@ -109,7 +109,7 @@ static void connect_resolves_first(void **state)
 	expect_nothing(t);
 	pass_ms(t, 5);
 	inject_arp_reply(t, PEER_IP);
-	expect(t, "S mss 1460 ts 0 wscale 0");
+	expect(t, "S mss 1460 sackok ts 0 wscale 0");
 	assert_int_equal(counted(t, arp_requests_out), 1);
 	assert_int_equal(counted(t, arp_replies_in), 1);
 	inject(t, "S. seq 0 ack 1 win 20000 mss 1460");
@@ -143,7 +143,7 @@ static void unanswered_arp_is_asked_again_and_given_up(void **state)
 	app_connect(t, 5001);
 	expect_arp_request(t, PEER_IP);
 	inject_arp_reply(t, PEER_IP);
-	expect(t, "S mss 1460 ts 0 wscale 0");
+	expect(t, "S mss 1460 sackok ts 0 wscale 0");
 	test_finish(t);
 }
 
@@ -172,7 +172,7 @@ static void learning_from_a_request(void **state)
 	inject_raw(t, frame, build_arp(frame, ARP_REQUEST, PEER_IP, mac, STACK_IP, true));
 	(void)next_out(t);
 	app_connect(t, 5000);
-	expect(t, "S mss 1460 ts 0 wscale 0");
+	expect(t, "S mss 1460 sackok ts 0 wscale 0");
 	test_finish(t);
 }
 
@@ -245,7 +245,7 @@ static void neighbour_that_moves(void **state)
 	app_connect(t, 5000);
 	expect_arp_request(t, PEER_IP);
 	inject_arp_reply(t, PEER_IP);
-	expect(t, "S mss 1460 ts 0 wscale 0");
+	expect(t, "S mss 1460 sackok ts 0 wscale 0");
 	mac_of(PEER_IP + 100, mac); /* the same host with another card */
 	inject_raw(t, frame, build_arp(frame, ARP_REQUEST, PEER_IP, mac, STACK_IP, true));
 	(void)next_out(t);
@@ -272,7 +272,7 @@ static void what_another_worker_heard(void **state)
 	mac_of(PEER_IP, fixed.mac.octets);
 	assert_int_equal(stack_control(t->stack, t->now_us, &heard), 0);
 	flush(t);
-	expect(t, "S mss 1460 ts 0 wscale 0");
+	expect(t, "S mss 1460 sackok ts 0 wscale 0");
 	assert_int_equal(stack_control(t->stack, t->now_us, &fixed), 0);
 	mac_of(PEER_IP + 100, heard.mac.octets); /* forged */
 	assert_int_equal(stack_control(t->stack, t->now_us, &heard), 0);

@@ -228,7 +228,7 @@ static void connect_inside_on_close(void **state)
 	t->peer->stack_port = 5000;
 	t->peer->port = 80;
 	t->peer->irs_known = false;
-	expect(t, "S mss 1460 ts 0 wscale 0");
+	expect(t, "S mss 1460 sackok ts 0 wscale 0");
 	app_abort(t, 1);
 	expect_event(t, "close aborted#1");
 	test_finish(t);
@@ -272,7 +272,7 @@ static void no_open_after_close(void **state)
 	t->active = true;
 	test_start(t);
 	app_connect(t, 5000);
-	expect(t, "S mss 1460 ts 0 wscale 0");
+	expect(t, "S mss 1460 sackok ts 0 wscale 0");
 	t->peer->snd_nxt = 0;
 	inject(t, "S seq 0 win 1000 mss 1460"); /* both at once */
 	expect(t, "S. seq 0 ack 1 mss 1460");

@@ -35,7 +35,8 @@ static void connect_opens(void **state)
 	next_segment(t, &segment);
 	assert_int_equal(segment.flags, TCP_SYN);
 	assert_int_equal(segment.ack, 0);
-	assert_int_equal(segment.options, TCP_OPT_MSS | TCP_OPT_TIMESTAMPS | TCP_OPT_WSCALE);
+	assert_int_equal(segment.options,
+			 TCP_OPT_MSS | TCP_OPT_SACK_PERMITTED | TCP_OPT_TIMESTAMPS | TCP_OPT_WSCALE);
 	assert_int_equal(segment.mss, 1460);
 	assert_int_equal(segment.ts_ecr, 0);
 	expect_no_event(t);
@@ -92,7 +93,7 @@ static void syn_is_sent_again_and_given_up(void **state)
 	iss = segment.seq;
 	mark(t);
 	for (uint64_t ms = 1000; ms <= 8000; ms *= 2) {
-		expect_after(t, ms, "S aseq %u mss 1460 ts 0 wscale 0", iss);
+		expect_after(t, ms, "S aseq %u mss 1460 sackok ts 0 wscale 0", iss);
 		expect_nothing(t);
 	}
 	assert_int_equal(counted(t, tcp_syn_retransmits), 4);

@@ -529,7 +529,7 @@ static void each_service_has_its_own_scale(void **state)
 			expect(t, ". seq 1 ack %u win 4000", 1 + 1460 * (i + 1));
 	}
 	app_connect(t, 5000);
-	expect(t, "S mss 1460 ts 0 wscale 14");
+	expect(t, "S mss 1460 sackok ts 0 wscale 14");
 	app_abort(t, 1);
 	expect_event(t, "close aborted#1");
 	test_finish(t);

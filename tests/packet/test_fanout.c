@@ -547,7 +547,7 @@ static void closing_and_connecting_ones_get_nothing(void **state)
 	expect(t, "F. seq 1 ack 1");
 	use_peer(t, 2);
 	app_connect(t, 6000);
-	expect(t, "S seq 0 mss 1460 wscale 0 ts 0");
+	expect(t, "S seq 0 mss 1460 sackok wscale 0 ts 0");
 	start(t, &(struct c10m_fanout_request){.message = message_at_position(t, 0, 10),
 					       .service = 1,
 					       .on_done = on_done,

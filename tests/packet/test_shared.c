@@ -345,7 +345,7 @@ static struct test *begin_far(void)
 	app_connect(t, CLIENT_PORT);
 	expect_request(t, GATEWAY);
 	learn(t, GATEWAY, false);
-	expect(t, "S mss 1460 ts 0 wscale 0");
+	expect(t, "S mss 1460 sackok ts 0 wscale 0");
 	inject(t, "S. seq 0 ack 1 win 60000 mss 1460");
 	expect(t, ". seq 1 ack 1");
 	expect_event(t, "open");
@@ -449,7 +449,7 @@ static void the_mtu_of_a_route(void **state)
 	t->peer->via = GATEWAY;
 	app_connect(t, CLIENT_PORT);
 	learn(t, GATEWAY, false);
-	expect(t, "S mss 1460 ts 0 wscale 0");
+	expect(t, "S mss 1460 sackok ts 0 wscale 0");
 	inject(t, "S. seq 0 ack 1 win 60000 mss 1460");
 	expect(t, ". seq 1 ack 1");
 	expect_event(t, "open");

@@ -153,6 +153,21 @@ static void judge_window(struct world *world, struct flow *flow, const struct fl
 	flow->edge_max = seq_max(flow->edge_max, edge);
 }
 
+/* Told of as arrived is only what was sent, in pieces that are not empty; only the first may lie below the
+ * acknowledgement, or inside the second, when it came twice (RFC 2883). */
+static void judge_sack(struct world *world, const struct flow *reverse, const struct tcp_segment *segment)
+{
+	for (unsigned i = 0; i < segment->sack_blocks; i++) {
+		uint32_t start, end;
+
+		tcp_sack_block(segment, i, &start, &end);
+		if (seq_geq(start, end) || seq_gt(end, reverse->snd_max))
+			world_fail(world, "a SACK block tells of what was never sent");
+		if (i > 0 && seq_leq(start, segment->ack))
+			world_fail(world, "a SACK block tells of what is acknowledged");
+	}
+}
+
 static uint64_t drops_of(const struct world *world, unsigned node)
 {
 	const struct counters *counters = stack_counters(world->nodes[node].stack);
@@ -192,6 +207,7 @@ static void judge(struct world *world, unsigned node, struct flow *flow, struct 
 	flow->snd_max = seq_max(flow->snd_max, end);
 	flow->fin_seen |= fin;
 	judge_window(world, flow, reverse, segment);
+	judge_sack(world, reverse, segment);
 	judge_fin(world, node, flow, segment);
 	if (flow->fin_seen && reverse->fin_seen)
 		judge_end(world, flow, reverse);

@@ -130,12 +130,15 @@ static void draw_pools(struct world *world, struct stack_config *config)
 }
 
 /* From a generator of its own: seeds mean what they meant. */
-static void draw_segmentation(const struct world *world, struct node *node, unsigned index)
+static void draw_later_options(const struct world *world, struct node *node, unsigned index)
 {
 	struct random random = random_seeded(~(world->seed * 2 + index));
 	uint64_t value = random_next(&random);
 
 	node->config.tx_segmentation = value & 1; /* counts with tx_checksum only */
+	if ((value >> 48) % 4 == 0)
+		node->config.extensions = 1 + (uint32_t)(value >> 52) % 6;
+	node->config.no_sack = (value >> 40) % 4 == 0;
 	node->frame_room = (uint16_t)(value & 2 ? LONG_ROOM : FRAME_ROOM + (value >> 8) % 20000);
 }
 
@@ -176,7 +179,7 @@ static void draw_node(struct world *world, unsigned index)
 	node->late_us = one_in(world, 2) ? 0 : draw(world, 3 * MS);
 	node->rx_quantum_us = one_in(world, 2) ? 1 : 1 + draw(world, 300);
 	node->rx_verified = one_in(world, 3);
-	draw_segmentation(world, node, index);
+	draw_later_options(world, node, index);
 }
 
 static void draw_world(struct world *world)
