@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/utsname.h>
 
+#include "bench_open.h"
 #include "bench_peers.h"
 #include "bench_stack.h"
 #include "run/options.h"
@@ -218,8 +219,10 @@ static int bench_stack(int argc, char **argv)
 int verb_bench(int argc, char **argv)
 {
 	static const char help[] =
-		"usage: c10m bench stack [options]\n\n"
-		"Measures the TCP stack without an interface; c10m bench stack --help explains.\n";
+		"usage: c10m bench stack [options]\n"
+		"       c10m bench open [options]\n\n"
+		"Measures the TCP stack without an interface: requests on open connections, or opening and\n"
+		"closing them. c10m bench stack --help and c10m bench open --help explain.\n";
 
 	if (argc >= 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
 		fputs(help, stdout);
@@ -227,8 +230,12 @@ int verb_bench(int argc, char **argv)
 	}
 	if (argc >= 2 && strcmp(argv[1], "stack") == 0)
 		return bench_stack(argc - 1, argv + 1);
+	if (argc >= 2 && strcmp(argv[1], "open") == 0)
+		return bench_open(argc - 1, argv + 1);
 	if (argc >= 2)
-		fprintf(stderr, "c10m: '%.60s' cannot be measured: say 'c10m bench stack'\n", argv[1]);
+		fprintf(stderr,
+			"c10m: '%.60s' cannot be measured: say 'c10m bench stack' or 'c10m bench open'\n",
+			argv[1]);
 	else
 		fputs(help, stderr);
 	return EXIT_USAGE;

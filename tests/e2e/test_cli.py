@@ -25,7 +25,7 @@ def is_sentence(text):
 
 
 @pytest.mark.parametrize("args", [["--help"], ["-h"], ["help"], ["serve", "--help"], ["bench", "--help"],
-                                  ["bench", "stack", "--help"], ["version", "--help"], ["bridge", "--help"],
+                                  ["bench", "stack", "--help"], ["bench", "open", "--help"], ["version", "--help"], ["bridge", "--help"],
                                   *[["serve", server, "--help"] for server in SERVERS]])
 def test_help_goes_to_standard_output(args):
     done = c10m(*args)
@@ -182,6 +182,14 @@ def test_bench_prints_json_alone_on_standard_output():
     assert 64 < figures["bytes_per_connection"] < 4096
     assert figures["page_size"] in (4096, 65536, 2 << 20, 1 << 30)
     assert "ns per request" in done.stderr
+
+
+@pytest.mark.parametrize("more", [["--threads", "1"], ["--threads", "2", "--given-ports"]])
+def test_connections_open_and_close_and_all_memory_comes_back(more):
+    done = c10m("bench", "open", "--connections", "5000", "--rounds", "3", "--json", *more, check=True)
+    figures = json.loads(done.stdout)
+    assert figures["connections"] == 5000 and figures["open_per_second"] > 1000
+    assert done.stderr.count("opened") == done.stderr.count("closed") == 3
 
 
 def test_bench_without_json_leaves_standard_output_alone():
