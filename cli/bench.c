@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/utsname.h>
 
+#include "bench_bounce.h"
 #include "bench_open.h"
 #include "bench_peers.h"
 #include "bench_stack.h"
@@ -218,11 +219,14 @@ static int bench_stack(int argc, char **argv)
 
 int verb_bench(int argc, char **argv)
 {
-	static const char help[] =
-		"usage: c10m bench stack [options]\n"
-		"       c10m bench open [options]\n\n"
-		"Measures the TCP stack without an interface: requests on open connections, or opening and\n"
-		"closing them. c10m bench stack --help and c10m bench open --help explain.\n";
+	static const char help[] = "usage: c10m bench stack [options]\n"
+				   "       c10m bench open [options]\n"
+				   "       c10m bench bounce [options]\n\n"
+				   "stack   measures the TCP stack without an interface: requests on open "
+				   "connections\n"
+				   "open    the same: opening and closing them\n"
+				   "bounce  measures what two ports carry without TCP\n\n"
+				   "Each explains its options after --help.\n";
 
 	if (argc >= 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
 		fputs(help, stdout);
@@ -232,9 +236,11 @@ int verb_bench(int argc, char **argv)
 		return bench_stack(argc - 1, argv + 1);
 	if (argc >= 2 && strcmp(argv[1], "open") == 0)
 		return bench_open(argc - 1, argv + 1);
+	if (argc >= 2 && strcmp(argv[1], "bounce") == 0)
+		return bench_bounce(argc - 1, argv + 1);
 	if (argc >= 2)
 		fprintf(stderr,
-			"c10m: '%.60s' cannot be measured: say 'c10m bench stack' or 'c10m bench open'\n",
+			"c10m: '%.60s' cannot be measured: say 'c10m bench stack', 'open' or 'bounce'\n",
 			argv[1]);
 	else
 		fputs(help, stderr);

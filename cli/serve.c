@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "announce.h"
 #include "http_service.h"
 #include "run/prefixes.h"
 #include "run/run.h"
@@ -22,6 +23,8 @@ struct serve_options {
 	uint32_t source_connections, source_rate, source_burst, source_bits;
 	bool refuse_by_reset;
 	uint32_t first_byte_ms, idle_ms, unsent_ms;
+	uint32_t state_bytes; /* echo */
+	const char *announce; /* echo, discard */
 };
 
 static struct serve_options options;
@@ -31,6 +34,20 @@ static struct serve_options options;
 static size_t echo_on_data(c10m_conn *conn, const void *data, size_t len)
 {
 	return c10m_send(conn, data, len);
+}
+
+struct echo_state {
+	uint64_t bytes; /* sent back; what follows is room that --state-bytes asks for */
+};
+
+/* As a service with something to remember does it. */
+static size_t echo_with_state(c10m_conn *conn, const void *data, size_t len)
+{
+	struct echo_state *state = c10m_conn_state(conn);
+	size_t sent = c10m_send(conn, data, len);
+
+	state->bytes += sent;
+	return sent;
 }
 
 struct chargen_state {
@@ -132,7 +149,22 @@ static bool set_refuse(void *target, const char *text, char error[OPTIONS_ERROR_
 			NUMBER(unsent_ms, 1, DAYS_24) \
 	}
 
+#define ANNOUNCE_SPEC \
+	{ \
+		"announce", "TEXT", "send a line to all connections whenever the process gets SIGUSR1", \
+			OPTION_TEXT, offsetof(struct serve_options, announce), 0, 0, NULL \
+	}
+
 static const struct option_spec common_specs[] = {SHARED_SPECS};
+
+static const struct option_spec discard_specs[] = {ANNOUNCE_SPEC, SHARED_SPECS};
+
+static const struct option_spec echo_specs[] = {
+	{"state-bytes", "N", "bytes of state to keep for each connection, and to use (0)",
+	 NUMBER(state_bytes, sizeof(struct echo_state), 65536)},
+	ANNOUNCE_SPEC,
+	SHARED_SPECS,
+};
 
 static const struct option_spec http_specs[] = {
 	{"body-bytes", "N", "bytes of the body of / (default: a line of text); /bytes/N is N bytes",
@@ -149,8 +181,8 @@ static const struct server {
 	unsigned spec_count;
 	void (*prepare)(void);
 } servers[] = {
-	{"echo", "Sends back what it receives (RFC 862).", 7, common_specs, ARRAY_COUNT(common_specs), NULL},
-	{"discard", "Throws away what it receives (RFC 863).", 9, common_specs, ARRAY_COUNT(common_specs),
+	{"echo", "Sends back what it receives (RFC 862).", 7, echo_specs, ARRAY_COUNT(echo_specs), NULL},
+	{"discard", "Throws away what it receives (RFC 863).", 9, discard_specs, ARRAY_COUNT(discard_specs),
 	 NULL},
 	{"chargen", "Sends lines of characters without end (RFC 864).", 19, common_specs,
 	 ARRAY_COUNT(common_specs), chargen_prepare},
@@ -207,6 +239,14 @@ static void prepare(void)
 	service.first_byte_ms = options.first_byte_ms;
 	service.idle_ms = options.idle_ms;
 	service.unsent_ms = options.unsent_ms;
+	if (options.state_bytes) {
+		service.state_size = options.state_bytes;
+		service.on_data = echo_with_state;
+	}
+	if (options.announce) {
+		announce_prepare(options.announce);
+		service.on_start = announce_start;
+	}
 	set_limits();
 	if (chosen->prepare)
 		chosen->prepare();

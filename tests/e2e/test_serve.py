@@ -362,3 +362,40 @@ def test_idle_connections_cost_next_to_nothing(hosts):
     time.sleep(3)
     assert used_ns() - before < 0.02 * 3e9
     stop(hosts, process)
+
+
+# --- one message to all ------------------------------------------------------------
+
+
+@pytest.mark.parametrize("workers", ["1", "2"])
+def test_announce(workers):
+    """SIGUSR1 sends a line to every connection; echoes go on as they were."""
+    with Hosts() as hosts:
+        server = serve(hosts, "echo", "--announce", "tea is ready", "--state-bytes", "64", "--workers", workers)
+        process, line = hosts.start("client", ["/usr/bin/python3", "-c", "import socket, sys\n" + textwrap.dedent(f"""
+            streams = [socket.create_connection(("{ADDRESS}", 7)) for _ in range(300)]
+            for number, stream in enumerate(streams):
+                stream.sendall(b"%d" % number)
+            assert all(stream.recv(100) == b"%d" % number for number, stream in enumerate(streams))
+            print("open", flush=True)
+            for stream in streams:
+                got = b""
+                while len(got) < 26:
+                    got += stream.recv(100)
+                assert got == b"tea is ready\\ntea is ready\\n", got
+                stream.sendall(b"thanks")
+            assert all(stream.recv(100) == b"thanks" for stream in streams)
+            print("good")
+            """)])
+        assert line == "open\n"
+        server.send_signal(signal.SIGUSR1)
+        time.sleep(0.5)
+        server.send_signal(signal.SIGUSR1)
+        out, err = process.communicate(timeout=30)
+        assert out == "good\n", err
+        server.send_signal(signal.SIGTERM)
+        said = server.communicate(timeout=20)[1]
+        assert server.returncode == 0
+        told = re.findall(r"announced to (\d+) connections .* (\d+) have acknowledged it, 0 were skipped", said)
+        assert len(told) == 2 * int(workers)
+        assert sum(int(got) for got, _ in told) == sum(int(got) for _, got in told) == 600

@@ -2,6 +2,7 @@
 
       c10m serve echo 10.80.0.1  ====== a socket's path ======  caller 10.80.0.2"""
 
+import json
 import os
 import signal
 import subprocess
@@ -140,3 +141,17 @@ def test_hostile_messages(wire):
     wire.call()
     assert server.poll() is None
     wait_until(lambda: processor_seconds(server) < 5, what="rest")
+
+
+def test_bounce(wire):
+    """Bare frames, without TCP; whoever measures alone is told that nobody is there."""
+    bounce = [Hosts.built("c10m"), "bench", "bounce", "--wire", wire.path, "--address"]
+    alone = command([*bounce, CLIENT, "--to", SERVER, "--seconds", "1"], check=False)
+    assert alone.returncode == 1 and "nothing came back" in alone.stderr
+    process = subprocess.Popen([*bounce, SERVER], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wire.processes.append(process)
+    assert process.stdout.readline().startswith("sends back: wire ")
+    figures = json.loads(command([*bounce, CLIENT, "--to", SERVER, "--seconds", "1", "--json"]).stdout)
+    assert figures["round_trips_per_second"] > 1000 and figures["bytes"] == 118
+    wire.stop(process)
+    assert process.returncode == 0
