@@ -11,6 +11,7 @@ static const struct verb {
 	int (*run)(int argc, char **argv);
 } verbs[] = {
 	{"serve", "run a server: echo, discard, chargen or http", verb_serve},
+	{"load", "load a server with connections and requests, and check every answer", verb_load},
 	{"bench", "measure the TCP stack on this machine", verb_bench},
 	{"bridge", "join two interfaces by a faulty wire: delay, loss, rate and more", verb_bridge},
 	{"version", "print the version", verb_version},

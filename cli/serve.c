@@ -256,7 +256,8 @@ static int serve(const struct server *server, int argc, char **argv)
 {
 	char usage[128], title[32];
 	struct option_group extra = {title, server->specs, server->spec_count, &options};
-	const struct run_program program = {"c10m", usage, server->about, &extra};
+	const struct run_program program = {
+		.name = "c10m", .usage = usage, .about = server->about, .extra = &extra};
 
 	snprintf(usage, sizeof(usage), "c10m serve %s --interface IF --address A/LEN [--port P] [options]",
 		 server->name);

@@ -7,6 +7,7 @@
 
 /* argv[0] is the verb. Each returns the exit code. */
 int verb_serve(int argc, char **argv);
+int verb_load(int argc, char **argv);
 int verb_bench(int argc, char **argv);
 int verb_bridge(int argc, char **argv);
 int verb_version(int argc, char **argv);

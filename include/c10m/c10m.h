@@ -155,6 +155,12 @@ struct c10m_service {
 	 * goodbye and to close what is idle, so that the time of --drain-ms is not waited out. Nothing
 	 * listens any more; all else works, c10m_connect too. */
 	void (*on_stop)(c10m_worker *worker);
+
+	/* Called in each turn of the worker's loop, between receiving and sending, for those who begin things
+	 * by themselves rather than answer: a load generator, a game's tick. It should do a slice of some ten
+	 * microseconds. Returns when it must be called again at the latest, on the clock of c10m_now_us
+	 * (c10m_now_us or less: there is more to do; UINT64_MAX: frames and timers alone wake the worker). */
+	uint64_t (*on_turn)(c10m_worker *worker);
 };
 
 /* Runs services until SIGINT, SIGTERM or c10m_stop. Options in argv choose interface, address and limits
@@ -185,6 +191,14 @@ struct c10m_endpoints {
 	uint32_t local_address, remote_address;
 	uint16_t local_port, remote_port;
 };
+/* Each connection stands in a place of its worker, numbered from 0; a place is taken again when its
+ * connection has ended. To walk over all, or to pick one at random without keeping a list. No connection
+ * stands at c10m_conn_places or beyond. c10m_conn_at: NULL when nobody stands there; it may not be open yet.
+ * To look at a place costs a cache miss or two: ask for a few ahead by c10m_conn_prefetch. */
+C10M_API uint32_t c10m_conn_places(const c10m_worker *worker);
+C10M_API c10m_conn *c10m_conn_at(c10m_worker *worker, uint32_t place);
+C10M_API void c10m_conn_prefetch(const c10m_worker *worker, uint32_t place);
+
 C10M_API void c10m_conn_endpoints(const c10m_conn *conn, struct c10m_endpoints *endpoints);
 
 /* The connection behind a handle; NULL when it has ended or belongs to another worker. */

@@ -85,16 +85,19 @@ int run_main(int argc, char **argv, const struct run_program *program, struct c1
 	int code;
 
 	run_config_init(&config);
+	if (program->defaults)
+		program->defaults(&config);
 	code = parse(argc, argv, name, program, services, service_count, &config);
 	if (code >= 0)
 		return code;
-	if (!run_config_check(&config, services, service_count, error)) {
+	if (!run_config_check(&config, services, service_count, error) ||
+	    (program->check && !program->check(&config, error))) {
 		fprintf(stderr, "%s: %s\n", name, error);
 		return RUN_WRONG;
 	}
 	if (prepare)
 		prepare();
-	return run_services(name, &config, services, service_count);
+	return run_services(name, program, &config, services, service_count);
 }
 
 /* A program built for another version has a struct of another size: what it lacks is zero, what

@@ -43,10 +43,12 @@ struct member {
 	struct worker_config config;
 	struct worker worker;
 	struct follower follower;
+	uint64_t turn_us; /* when the services want their turn again */
 };
 
 struct run {
 	const char *name;
+	const struct run_program *program;
 	struct run_config config;
 	const struct c10m_service *services;
 	uint32_t service_count, worker_count;
@@ -590,6 +592,19 @@ static bool make_follower(struct run *run, struct member *member)
 	return true;
 }
 
+static bool take_turn(void *context, uint64_t now_us)
+{
+	struct member *member = context;
+
+	member->turn_us = stack_turn(member->stack, now_us);
+	return member->turn_us <= now_us;
+}
+
+static uint64_t turn_deadline_us(void *context)
+{
+	return ((const struct member *)context)->turn_us;
+}
+
 static bool make_worker(struct run *run, struct member *member)
 {
 	struct worker_config *config = &member->config;
@@ -605,6 +620,9 @@ static bool make_worker(struct run *run, struct member *member)
 								   .context = errands_at(config->number)};
 	config->hooks[config->hook_count++] = (struct worker_hook){
 		.run = clients_run, .context = clients_open(config->number, member->stack)};
+	if (stack_turns(member->stack))
+		config->hooks[config->hook_count++] = (struct worker_hook){
+			.run = take_turn, .deadline_us = turn_deadline_us, .context = member};
 	if (config->number == 0) {
 		config->report_us = (uint64_t)run->config.stats_s * 1000000;
 		config->report = print_report;
@@ -726,6 +744,8 @@ static bool serve(struct run *run)
 		shared_withdraw(run->shared);
 	if (run->config.verbose)
 		report_counters(workers, run->worker_count, stderr);
+	if (run->program->ended)
+		run->program->ended(workers, run->worker_count);
 	return true;
 }
 
@@ -758,11 +778,14 @@ static void clean_up(struct run *run)
 	free(run->members);
 }
 
-int run_services(const char *name, const struct run_config *config, const struct c10m_service *services,
-		 uint32_t service_count)
+int run_services(const char *name, const struct run_program *program, const struct run_config *config,
+		 const struct c10m_service *services, uint32_t service_count)
 {
-	struct run run = {
-		.name = name, .config = *config, .services = services, .service_count = service_count};
+	struct run run = {.name = name,
+			  .program = program,
+			  .config = *config,
+			  .services = services,
+			  .service_count = service_count};
 	bool good;
 
 	if (config->wire)

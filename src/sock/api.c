@@ -83,6 +83,35 @@ c10m_conn *c10m_conn_find(c10m_worker *worker, c10m_handle handle)
 	return (c10m_conn *)tcb;
 }
 
+uint32_t c10m_conn_places(const c10m_worker *worker)
+{
+	return ((const struct core *)worker)->blocks.fresh;
+}
+
+c10m_conn *c10m_conn_at(c10m_worker *worker, uint32_t place)
+{
+	struct core *core = (struct core *)worker;
+	struct tcb *tcb;
+
+	if (place >= core->blocks.fresh)
+		return NULL;
+	tcb = tcb_at(core, place);
+	return tcb->state == TCB_FREE ? NULL : (c10m_conn *)tcb;
+}
+
+void c10m_conn_prefetch(const c10m_worker *worker, uint32_t place)
+{
+	const struct core *core = (const struct core *)worker;
+	uint8_t *block;
+
+	if (place >= core->blocks.fresh)
+		return;
+	block = pool_at(&core->blocks, place);
+	PREFETCH_WRITE(block);
+	PREFETCH_WRITE(block + CACHE_LINE);
+	PREFETCH_WRITE(block + sizeof(struct tcb));
+}
+
 void c10m_conn_endpoints(const c10m_conn *conn, struct c10m_endpoints *endpoints)
 {
 	const struct tuple4 *tuple = &tcb_of(conn)->tuple;

@@ -395,6 +395,31 @@ void stack_start(struct stack *stack, uint64_t now_us)
 			stack->core.callbacks[i].on_start(stack_worker(stack));
 }
 
+bool stack_turns(const struct stack *stack)
+{
+	for (uint32_t i = 0; i < stack->core.service_count; i++)
+		if (stack->core.callbacks[i].on_turn)
+			return true;
+	return false;
+}
+
+uint64_t stack_turn(struct stack *stack, uint64_t now_us)
+{
+	struct core *core = &stack->core;
+	uint64_t at_us = UINT64_MAX;
+
+	stack_set_time(stack, now_us);
+	core->busy_index = SOCK_BUSY_ELSEWHERE;
+	for (uint32_t i = 0; i < core->service_count; i++)
+		if (core->callbacks[i].on_turn) {
+			uint64_t next_us = core->callbacks[i].on_turn(stack_worker(stack));
+
+			at_us = MIN_OF(at_us, next_us);
+		}
+	core->busy_index = POOL_NONE;
+	return at_us;
+}
+
 void stack_wind_down(struct stack *stack, uint64_t now_us)
 {
 	for (uint32_t i = 0; i < stack->core.service_count; i++) {
