@@ -382,6 +382,7 @@ struct c10m_stats {
 	uint64_t retransmits;
 	uint64_t drops;        /* packets dropped for any reason */
 	uint64_t memory_bytes; /* of the worker's arena */
+	uint64_t unaccepted;   /* connections reset because no c10m_client had room for them */
 };
 C10M_API void c10m_worker_stats(const c10m_worker *worker, struct c10m_stats *stats);
 
@@ -448,32 +449,66 @@ C10M_API int c10m_resolve(c10m_worker *worker, const char *name, const char *ser
 
 /* --- connections of ordinary threads ---------------------------------------------------------------
  *
- * A thread that is no worker opens a client; a worker then holds connections for it. The calls block until
- * timeout_ms is over (0: not at all, -1: for ever). A client is its thread's alone. What a thread leaves open
- * when it ends or closes its client is reset. Memory is bounded: 16 KB each way for each of the streams. */
+ * A thread that is no worker opens a client; a worker then holds connections for it: those that the thread
+ * opens, and, when the service has a port, those that peers open to it. So the stack runs on one core and the
+ * application on another (a pipeline), chosen for each service; what it costs is in docs/pipeline.md. The
+ * calls block until timeout_ms is over (0: not at all, -1: for ever). A client is its thread's alone. What a
+ * thread leaves open when it ends or closes its client is reset. Memory is bounded, and taken when a stream
+ * first uses it: for each of the streams, both kinds together, receive_bytes + send_bytes, and less than 192
+ * bytes. */
 
 typedef struct c10m_client c10m_client;
 
 /* A connection of a client; a stale one is recognised. 0 is none. */
 typedef uint64_t c10m_stream;
 
-#define C10M_CLIENT_STREAMS 64 /* of one client at a time; a process may have 256 clients */
+#define C10M_CLIENT_STREAMS     64        /* when the options do not say how many; */
+#define C10M_CLIENT_STREAMS_MAX (1 << 20) /* they may say so many. A process may have 256 clients */
 
-/* Describes a service for clients: one of those given to c10m_main. Receive and send limits, keepalive,
- * time-outs may be set in it; the callbacks, flags and state are c10m's, and its port stays 0. */
+/* Describes a service for clients: one of those given to c10m_main. Its port, its limits and deadlines,
+ * receive and send limits, keepalive and time-outs may be set in it, and on_start; the other callbacks, flags
+ * and state are c10m's. Connections to its port go to the clients of the same worker that accept for this
+ * service, one after the other. When none has room they are reset, and counted as c10m_stats.unaccepted: so
+ * until the first client is open, too, and where a worker has none (with several workers each needs one). */
 C10M_API void c10m_client_service(struct c10m_service *service, const char *name);
 
-/* NULL and a negative errno: -EINVAL no such worker, -ESHUTDOWN it does not run, -EAGAIN 256 clients are open
- * or its mailbox is full, -ENOMEM, -EMFILE. service: index of one that c10m_client_service has described. */
+/* Bits of c10m_client_options.flags. */
+/* A worker that sleeps is not woken by each call: it hears of all by c10m_client_poll, c10m_client_wait,
+ * c10m_client_flush, or a call that waits. For loops: one wake for a burst. */
+#define C10M_CLIENT_BATCH 0x1u
+
+/* Zero is a useful default for each. */
+struct c10m_client_options {
+	uint32_t streams;       /* opened by c10m_client_connect, at a time; 0: C10M_CLIENT_STREAMS */
+	uint32_t accepts;       /* opened by peers, at a time; 0: none, the client does not accept */
+	uint32_t backlog;       /* of these, not taken by c10m_client_accept yet; 0: all may be */
+	uint32_t receive_bytes; /* kept for a stream between worker and thread: a power of two, 256 ... */
+	uint32_t send_bytes;    /* ... to 1 MB; 0: 16384. The service's own limits count besides */
+	uint32_t spin_us; /* that a call looks before it sleeps; 0: 20. More where the core is its own */
+	uint32_t flags;
+	uint32_t reserved; /* zero */
+};
+
+/* NULL and a negative errno: -EINVAL no such worker, or options that make no sense, -ESHUTDOWN it does not
+ * run, -EAGAIN 256 clients are open or its mailbox is full, -ENOMEM, -EMFILE. service: index of one that
+ * c10m_client_service has described. */
 C10M_API c10m_client *c10m_client_open(uint32_t worker, uint32_t service, int *error);
-/* Resets what is open, and frees the client. */
+C10M_API c10m_client *c10m_client_open_with(uint32_t worker, uint32_t service,
+					    const struct c10m_client_options *options, int *error);
+/* Resets what is open or waits to be accepted, and frees the client. */
 C10M_API void c10m_client_close(c10m_client *client);
 
 /* 0 and a negative errno: -ETIMEDOUT, -ECONNREFUSED, -EHOSTUNREACH..., as c10m_connect, -EAGAIN: all streams
- * are in use, -ESHUTDOWN: the worker has stopped. With timeout_ms 0 the stream is given at once and connects
- * meanwhile: C10M_STREAM_WRITABLE or C10M_STREAM_ENDED follows. */
+ * are in use, or on their way out, -ESHUTDOWN: the worker has stopped. With timeout_ms 0 the stream is given
+ * at once and connects meanwhile: C10M_STREAM_WRITABLE or C10M_STREAM_ENDED follows. */
 C10M_API c10m_stream c10m_client_connect(c10m_client *client, uint32_t address, uint16_t port, int timeout_ms,
 					 int *error);
+/* The next connection that a peer has opened. It may hold bytes already, of which no event tells: receive. 0
+ * and a negative errno: -EAGAIN (timeout_ms 0) or -ETIMEDOUT: nobody waits, -ESHUTDOWN: nobody waits, and the
+ * worker does not listen any more: it stops, -EINVAL: the client does not accept. */
+C10M_API c10m_stream c10m_client_accept(c10m_client *client, int timeout_ms, int *error);
+/* Both ends of a stream. 0, -ESTALE, or -ENOTCONN: it connects still. */
+C10M_API int c10m_client_endpoints(c10m_client *client, c10m_stream stream, struct c10m_endpoints *endpoints);
 /* Returns how many bytes were taken: all, unless the time is over before. Or -EAGAIN (timeout_ms 0) or
  * -ETIMEDOUT when none were, -EPIPE or why it ended (-ECONNRESET, -ETIMEDOUT...), -ESTALE, -ESHUTDOWN. */
 C10M_API int64_t c10m_client_send(c10m_client *client, c10m_stream stream, const void *data, size_t len,
@@ -486,8 +521,11 @@ C10M_API int64_t c10m_client_receive(c10m_client *client, c10m_stream stream, vo
 C10M_API int c10m_client_end(c10m_client *client, c10m_stream stream);
 
 #define C10M_STREAM_READABLE 0x1u /* bytes or the end have come */
-#define C10M_STREAM_WRITABLE 0x2u /* it is open, and there is room */
-#define C10M_STREAM_ENDED    0x4u
+#define C10M_STREAM_WRITABLE \
+	0x2u /* it is open; or there is room after c10m_client_send took less than given */
+#define C10M_STREAM_ENDED      0x4u
+#define C10M_STREAM_EOF        0x8u  /* the peer has closed its direction: receive until 0 */
+#define C10M_STREAM_ACCEPTABLE 0x10u /* of the client, stream 0: c10m_client_accept has an answer */
 
 struct c10m_stream_event {
 	c10m_stream stream;
@@ -497,8 +535,15 @@ struct c10m_stream_event {
 /* For a loop of the thread's own: the descriptor becomes readable when there are events. */
 C10M_API int c10m_client_fd(const c10m_client *client);
 /* Takes up to `max` events, without waiting, and returns how many. Each tells of a change once: receive until
- * -EAGAIN. The descriptor rings for what comes after it. */
+ * less comes than was asked for (with C10M_STREAM_EOF or C10M_STREAM_ENDED, until 0 or an error).
+ * C10M_STREAM_ACCEPTABLE comes as long as connections wait. The descriptor rings for what comes after it. */
 C10M_API int c10m_client_poll(c10m_client *client, struct c10m_stream_event *events, int max);
+/* Waits for events instead of a descriptor, and makes no system call while it looks (spin_us): the way to
+ * take them for a thread that has nothing else to wait for. How many, 0: the time is over, -ESHUTDOWN: the
+ * worker has ended, and nothing is left to tell. */
+C10M_API int c10m_client_wait(c10m_client *client, struct c10m_stream_event *events, int max, int timeout_ms);
+/* With C10M_CLIENT_BATCH: the worker hears of what was asked so far. */
+C10M_API void c10m_client_flush(c10m_client *client);
 
 /* "0.1.0" */
 C10M_API const char *c10m_version(void);

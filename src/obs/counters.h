@@ -95,6 +95,7 @@
 	X(tcp_first_byte_deadlines, "connections ended: no first byte in time") \
 	X(tcp_idle_deadlines, "connections ended: idle for too long") \
 	X(tcp_unsent_deadlines, "connections ended: the peer took no data for too long") \
+	X(unaccepted, "connections reset: no thread took them (c10m_client)") \
 	X(limit_untracked, "connections not capped: no room to remember their source") \
 	X(limit_forgotten, "sources forgotten early to make room for others") \
 	X(tcp_challenge_acks, "challenge acknowledgements (RFC 5961)") \

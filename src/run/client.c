@@ -1,15 +1,10 @@
-/* client.c - connections that belong to ordinary threads.
- * In: calls of a thread on its client; the callbacks of its connections, on a worker. Out: both to each
- * other. Owns: the clients: places for connections, with a ring of bytes each way, and rings of what changed.
- *
- * What a side has to say about a place are bits; its number enters the ring when the first of them is set,
- * and the reader takes them all at once. So a ring with room for every place is never full. */
+/* client.c - connections that belong to ordinary threads: the thread's side.
+ * In: calls of a thread on its client. Out: what is asked of the worker; bytes and events for the caller.
+ * Owns: the clients of the process, their memory, and who frees them when a thread ends. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/mman.h>
@@ -18,438 +13,78 @@
 
 #include "base/check.h"
 #include "run/client.h"
+#include "run/client_shared.h"
 #include "run/errand.h"
 #include "sys/clock.h"
 
-#define CLIENTS     256u /* in a process */
-#define PLACES      C10M_CLIENT_STREAMS
-#define RING_BYTES  16384u
-#define NUMBERS     128u /* room of the rings of places */
-#define SPIN_NS     20000
-#define NO_DEADLINE UINT64_MAX
+#define RING_BYTES     16384u
+#define RING_BYTES_MIN 256u
+#define RING_BYTES_MAX (1u << 20)
+#define SPIN_US        20u
+#define NO_DEADLINE    UINT64_MAX
+#define AT_ONCE        0u
 
-_Static_assert(NUMBERS > PLACES && UINT32_MAX % NUMBERS == NUMBERS - 1, "every place finds room");
-
-/* What the thread asks for. */
-#define ASK_CONNECT 0x1u
-#define ASK_SEND    0x2u
-#define ASK_MORE    0x4u /* there is room to receive */
-#define ASK_CLOSE   0x8u
-
-enum place_state { PLACE_FREE, PLACE_CONNECTING, PLACE_OPEN, PLACE_ENDED };
-
-/* One writer, one reader. */
-struct numbers {
-	CACHE_ALIGNED atomic_uint end; /* the writer's */
-	CACHE_ALIGNED atomic_uint start;
-	CACHE_ALIGNED uint32_t room[NUMBERS];
-};
-
-struct place {
-	/* The thread's side. */
-	CACHE_ALIGNED atomic_uint asked;
-	atomic_uint send_end, receive_start; /* bytes since the beginning */
-	uint32_t generation;
-	uint32_t address;
-	uint16_t port;
-	bool taken; /* by the thread */
-	/* The worker's side. */
-	CACHE_ALIGNED atomic_uint told;
-	atomic_uint send_start, receive_end;
-	_Atomic enum place_state state;
-	atomic_bool eof;
-	atomic_bool starved; /* bytes wait for room in our ring */
-	atomic_int error;    /* why it ended; 0: in order */
-	bool closing;
-	c10m_handle conn;
-	CACHE_ALIGNED uint8_t send[RING_BYTES], receive[RING_BYTES];
-};
-
-struct c10m_client {
-	uint32_t number, worker, service;
-	int fd;
-	c10m_client *next_of_thread, *next_of_worker;
-	atomic_bool closing;                /* the thread has left */
-	atomic_bool detached;               /* the worker will not touch it again */
-	struct numbers asks;                /* to the worker */
-	struct numbers tells;               /* to the thread */
-	CACHE_ALIGNED atomic_uint sequence; /* counts what was told: the futex */
-	atomic_bool waiting, armed;
-	struct place places[PLACES];
-};
-
-/* The state of a connection. */
-struct owner_of_conn {
-	uint32_t client; /* its number + 1; 0: nobody */
-	uint32_t place;
-};
-
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static c10m_client *clients[CLIENTS]; /* a worker looks only at those that it has not detached */
+pthread_mutex_t clients_lock = PTHREAD_MUTEX_INITIALIZER;
+c10m_client *clients_of_process[CLIENTS];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static pthread_key_t key;
 
-static struct clients {
-	c10m_client *first;
-	struct stack *stack;
-} of_worker[STACKS_MAX];
+/* --- asking and waiting --------------------------------------------------------------------------- */
 
-/* --- rings and bells -------------------------------------------------------------------------- */
-
-/* There is room: no place stands in it twice. */
-static void put_number(struct numbers *numbers, uint32_t place)
+static void announce(c10m_client *client)
 {
-	unsigned end = atomic_load_explicit(&numbers->end, memory_order_relaxed);
-
-	numbers->room[end % NUMBERS] = place;
-	atomic_store_explicit(&numbers->end, end + 1, memory_order_release);
-}
-
-static bool get_number(struct numbers *numbers, uint32_t *place)
-{
-	unsigned start = atomic_load_explicit(&numbers->start, memory_order_relaxed);
-
-	if (start == atomic_load_explicit(&numbers->end, memory_order_acquire))
-		return false;
-	*place = numbers->room[start % NUMBERS];
-	atomic_store_explicit(&numbers->start, start + 1, memory_order_release);
-	return true;
-}
-
-static void ask(c10m_client *client, uint32_t index, unsigned bits)
-{
-	if (atomic_fetch_or(&client->places[index].asked, bits) == 0)
-		put_number(&client->asks, index);
-	errands_wake(client->worker);
-}
-
-static void ring_bell(c10m_client *client)
-{
-	const uint64_t one = 1;
-
-	atomic_fetch_add(&client->sequence, 1);
-	if (unlikely(atomic_load(&client->waiting)))
-		syscall(SYS_futex, &client->sequence, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
-	if (unlikely(atomic_load(&client->armed)) && atomic_exchange(&client->armed, false))
-		CHECK(write(client->fd, &one, sizeof(one)) == sizeof(one) || errno == EAGAIN);
-}
-
-static void tell(c10m_client *client, struct place *place, unsigned bits)
-{
-	if (atomic_fetch_or(&place->told, bits) == 0)
-		put_number(&client->tells, (uint32_t)(place - client->places));
-	ring_bell(client);
-}
-
-/* --- on the worker ------------------------------------------------------------------------------- */
-
-/* NULL: nobody's any longer. */
-static struct place *place_of(c10m_conn *conn, c10m_client **client)
-{
-	const struct owner_of_conn *owner = c10m_conn_state(conn);
-
-	if (owner->client == 0)
-		return NULL;
-	*client = clients[owner->client - 1];
-	return &(*client)->places[owner->place];
-}
-
-static void disown(c10m_conn *conn)
-{
-	((struct owner_of_conn *)c10m_conn_state(conn))->client = 0;
-}
-
-/* The thread has closed it: the place is free again, whatever becomes of the connection. */
-static void release(struct place *place)
-{
-	place->conn = 0;
-	place->closing = false;
-	atomic_store_explicit(&place->state, PLACE_FREE, memory_order_release);
-}
-
-static void push_out(c10m_client *client, struct place *place, c10m_conn *conn)
-{
-	uint32_t start = atomic_load_explicit(&place->send_start, memory_order_relaxed);
-	uint32_t end = atomic_load_explicit(&place->send_end, memory_order_acquire);
-	uint32_t first = start;
-
-	while (start != end) {
-		uint32_t at = start % RING_BYTES, bytes = MIN_OF(end - start, RING_BYTES - at);
-		uint32_t sent = (uint32_t)c10m_send(conn, place->send + at, bytes);
-
-		start += sent;
-		if (sent < bytes)
-			break;
-	}
-	atomic_store_explicit(&place->send_start, start, memory_order_release);
-	if (place->closing && start == end) {
-		disown(conn);
-		release(place);
-		c10m_close(conn);
-	} else if (start != first) {
-		tell(client, place, C10M_STREAM_WRITABLE);
+	if (client->unannounced) {
+		client->unannounced = false;
+		errands_wake(client->worker);
 	}
 }
 
-static void on_open(c10m_conn *conn)
+static void ask(c10m_client *client, struct place *place, unsigned bits)
 {
-	c10m_client *client;
-	struct place *place = place_of(conn, &client);
-
-	if (!place) {
-		c10m_abort(conn);
-		return;
-	}
-	atomic_store_explicit(&place->state, PLACE_OPEN, memory_order_release);
-	tell(client, place, C10M_STREAM_WRITABLE);
-	push_out(client, place, conn);
+	if (atomic_fetch_or(&place->asked, bits) == 0)
+		numbers_put(&client->asks, place_index(client, place));
+	client->unannounced = true;
+	if (!client->batch)
+		announce(client);
 }
-
-static uint32_t copy_in(struct place *place, const uint8_t *data, size_t len)
-{
-	uint32_t end = atomic_load_explicit(&place->receive_end, memory_order_relaxed);
-	uint32_t room = RING_BYTES - (end - atomic_load(&place->receive_start));
-	uint32_t bytes = (uint32_t)MIN_OF(len, (size_t)room);
-	uint32_t at = end % RING_BYTES, first = MIN_OF(bytes, RING_BYTES - at);
-
-	memcpy(place->receive + at, data, first);
-	memcpy(place->receive, data + first, bytes - first);
-	atomic_store_explicit(&place->receive_end, end + bytes, memory_order_release);
-	return bytes;
-}
-
-/* Who finds no room says so, and looks once more: the thread makes room first and looks for the word then. */
-static size_t on_data(c10m_conn *conn, const void *data, size_t len)
-{
-	c10m_client *client;
-	struct place *place = place_of(conn, &client);
-	size_t taken;
-
-	if (!place || place->closing)
-		return len;
-	taken = copy_in(place, data, len);
-	if (taken < len) {
-		atomic_store(&place->starved, true);
-		taken += copy_in(place, (const uint8_t *)data + taken, len - taken);
-	}
-	if (taken > 0)
-		tell(client, place, C10M_STREAM_READABLE);
-	return taken;
-}
-
-static void on_writable(c10m_conn *conn)
-{
-	c10m_client *client;
-	struct place *place = place_of(conn, &client);
-
-	if (place)
-		push_out(client, place, conn);
-}
-
-static void on_eof(c10m_conn *conn)
-{
-	c10m_client *client;
-	struct place *place = place_of(conn, &client);
-
-	if (!place)
-		return;
-	atomic_store_explicit(&place->eof, true, memory_order_release);
-	tell(client, place, C10M_STREAM_READABLE);
-}
-
-static int error_of(enum c10m_close_reason reason)
-{
-	static const int errors[] = {
-		[C10M_CLOSE_NORMAL] = 0,
-		[C10M_CLOSE_RESET] = -ECONNRESET,
-		[C10M_CLOSE_REFUSED] = -ECONNREFUSED,
-		[C10M_CLOSE_TIMEOUT] = -ETIMEDOUT,
-		[C10M_CLOSE_KEEPALIVE] = -ETIMEDOUT,
-		[C10M_CLOSE_UNREACHABLE] = -EHOSTUNREACH,
-		[C10M_CLOSE_ABORTED] = -ECONNABORTED,
-		[C10M_CLOSE_STOPPED] = -ESHUTDOWN,
-		[C10M_CLOSE_DEADLINE] = -ETIMEDOUT,
-	};
-
-	return (size_t)reason < ARRAY_COUNT(errors) ? errors[reason] : -EIO;
-}
-
-static void end_place(c10m_client *client, struct place *place, int error)
-{
-	place->conn = 0;
-	if (place->closing) {
-		release(place);
-		return;
-	}
-	atomic_store_explicit(&place->error, error, memory_order_relaxed);
-	atomic_store_explicit(&place->state, PLACE_ENDED, memory_order_release);
-	tell(client, place, C10M_STREAM_READABLE | C10M_STREAM_WRITABLE | C10M_STREAM_ENDED);
-}
-
-static void on_close(c10m_conn *conn, enum c10m_close_reason reason)
-{
-	c10m_client *client;
-	struct place *place = place_of(conn, &client);
-
-	if (place)
-		end_place(client, place, error_of(reason));
-}
-
-static void connect_place(c10m_worker *worker, c10m_client *client, struct place *place)
-{
-	const struct owner_of_conn owner = {client->number + 1, (uint32_t)(place - client->places)};
-	const struct c10m_connect_request request = {
-		.service = client->service,
-		.remote_address = place->address,
-		.remote_port = place->port,
-		.state = &owner,
-		.state_bytes = sizeof(owner),
-	};
-	int error = 0;
-
-	place->conn = c10m_connect(worker, &request, &error);
-	if (!place->conn)
-		end_place(client, place, error);
-}
-
-static void serve_place(c10m_worker *worker, c10m_client *client, struct place *place)
-{
-	unsigned asked = atomic_exchange(&place->asked, 0);
-	c10m_conn *conn;
-
-	if (asked & ASK_CONNECT)
-		connect_place(worker, client, place);
-	if (asked & ASK_CLOSE)
-		place->closing = true;
-	conn = place->conn ? c10m_conn_find(worker, place->conn) : NULL;
-	if (!conn) {
-		if (place->closing)
-			release(place);
-		return;
-	}
-	if (place->closing && atomic_load(&place->state) == PLACE_CONNECTING) {
-		disown(conn);
-		release(place);
-		c10m_abort(conn);
-		return;
-	}
-	if (asked & (ASK_SEND | ASK_CLOSE))
-		push_out(client, place, conn);
-	if (asked & ASK_MORE && place->conn)
-		c10m_resume(conn);
-}
-
-/* The thread frees it under the lock, so that the bell is not rung in freed memory. */
-static void let_go(c10m_client *client)
-{
-	pthread_mutex_lock(&lock);
-	atomic_store(&client->detached, true);
-	ring_bell(client);
-	pthread_mutex_unlock(&lock);
-}
-
-/* What the thread left open is reset. */
-static void detach(c10m_worker *worker, c10m_client *client)
-{
-	for (uint32_t i = 0; i < PLACES; i++) {
-		c10m_conn *conn = client->places[i].conn ? c10m_conn_find(worker, client->places[i].conn)
-							 : NULL;
-
-		if (!conn)
-			continue;
-		disown(conn);
-		c10m_abort(conn);
-	}
-	let_go(client);
-}
-
-static bool serve(c10m_worker *worker, c10m_client **link)
-{
-	c10m_client *client = *link;
-	uint32_t place;
-	bool moved = false;
-
-	while (get_number(&client->asks, &place)) {
-		serve_place(worker, client, &client->places[place]);
-		moved = true;
-	}
-	if (unlikely(atomic_load_explicit(&client->closing, memory_order_acquire))) {
-		*link = client->next_of_worker;
-		detach(worker, client); /* from here on the thread may free it */
-		return true;
-	}
-	return moved;
-}
-
-bool clients_run(void *context, uint64_t now_us)
-{
-	struct clients *mine = context;
-	bool moved = false;
-
-	if (likely(!mine->first))
-		return false;
-	stack_begin(mine->stack, now_us);
-	for (c10m_client **link = &mine->first; *link;) {
-		c10m_client *client = *link;
-
-		moved |= serve(stack_worker(mine->stack), link);
-		if (*link == client)
-			link = &client->next_of_worker;
-	}
-	return moved;
-}
-
-void *clients_open(uint32_t number, struct stack *stack)
-{
-	CHECK(number < STACKS_MAX);
-	of_worker[number] = (struct clients){.stack = stack};
-	return &of_worker[number];
-}
-
-void clients_close(uint32_t number)
-{
-	struct clients *mine = &of_worker[number];
-
-	while (mine->first) {
-		c10m_client *client = mine->first;
-
-		mine->first = client->next_of_worker;
-		for (uint32_t i = 0; i < PLACES; i++)
-			if (client->places[i].state == PLACE_CONNECTING ||
-			    client->places[i].state == PLACE_OPEN)
-				end_place(client, &client->places[i], -ESHUTDOWN);
-		let_go(client);
-	}
-}
-
-static void attach(c10m_worker *worker, void *argument)
-{
-	c10m_client *client = argument;
-	struct clients *mine = &of_worker[c10m_worker_number(worker)];
-
-	client->next_of_worker = mine->first;
-	mine->first = client;
-}
-
-/* --- on the thread -------------------------------------------------------------------------------- */
 
 #if defined(__x86_64__) || defined(__i386__)
 #define RELAX() __builtin_ia32_pause()
+#elif defined(__aarch64__)
+#define RELAX() __asm__ volatile("yield")
 #else
 #define RELAX() __asm__ volatile("")
 #endif
 
 static uint64_t deadline_of(int timeout_ms)
 {
-	return timeout_ms < 0 ? NO_DEADLINE : sys_now_ns() + (uint64_t)timeout_ms * 1000000;
+	if (timeout_ms <= 0)
+		return timeout_ms == 0 ? AT_ONCE : NO_DEADLINE;
+	return sys_now_ns() + (uint64_t)timeout_ms * 1000000;
+}
+
+static void sleep_until(c10m_client *client, unsigned sequence, uint64_t left_ns)
+{
+	struct timespec left;
+
+	left_ns = MIN_OF(left_ns, 1000000000ull);
+	left = (struct timespec){(time_t)(left_ns / 1000000000), (long)(left_ns % 1000000000)};
+	atomic_store(&client->waiting, true);
+	if (atomic_load(&client->sequence) == sequence)
+		syscall(SYS_futex, &client->sequence, FUTEX_WAIT_PRIVATE, sequence, &left, NULL, 0);
+	atomic_store(&client->waiting, false);
 }
 
 /* Until `sequence` is not what it was, or a bit later. False: the time is over. */
 static bool wait_for_bell(c10m_client *client, unsigned sequence, uint64_t deadline_ns)
 {
-	uint64_t now_ns = sys_now_ns(), spin_end_ns = MIN_OF(now_ns + SPIN_NS, deadline_ns);
-	struct timespec left;
+	uint64_t now_ns, spin_end_ns;
 
+	if (deadline_ns == AT_ONCE)
+		return false;
+	announce(client);
+	now_ns = sys_now_ns();
+	spin_end_ns = MIN_OF(now_ns + client->spin_ns, deadline_ns);
 	while (atomic_load_explicit(&client->sequence, memory_order_acquire) == sequence &&
 	       now_ns < spin_end_ns) {
 		RELAX();
@@ -457,28 +92,29 @@ static bool wait_for_bell(c10m_client *client, unsigned sequence, uint64_t deadl
 	}
 	if (now_ns >= deadline_ns)
 		return false;
-	atomic_store(&client->waiting, true);
-	if (atomic_load(&client->sequence) == sequence) {
-		uint64_t left_ns = MIN_OF(deadline_ns - now_ns, 1000000000ull);
-
-		left = (struct timespec){(time_t)(left_ns / 1000000000), (long)(left_ns % 1000000000)};
-		syscall(SYS_futex, &client->sequence, FUTEX_WAIT_PRIVATE, sequence, &left, NULL, 0);
-	}
-	atomic_store(&client->waiting, false);
+	if (now_ns >= spin_end_ns)
+		sleep_until(client, sequence, deadline_ns - now_ns);
 	return true;
 }
 
-static c10m_stream stream_of(const c10m_client *client, uint32_t index)
+static int time_over(int timeout_ms)
 {
-	return (uint64_t)client->places[index].generation << 32 | client->number << 16 | (index + 1);
+	return timeout_ms == 0 ? -EAGAIN : -ETIMEDOUT;
+}
+
+/* --- streams and places ------------------------------------------------------------------------------ */
+
+static c10m_stream stream_of(const c10m_client *client, const struct place *place)
+{
+	return (uint64_t)place->generation << 32 | client->number << 24 | (place_index(client, place) + 1);
 }
 
 static struct place *find(c10m_client *client, c10m_stream stream)
 {
-	uint32_t index = ((uint32_t)stream & 0xffff) - 1;
+	uint32_t index = ((uint32_t)stream & 0xffffff) - 1;
 	struct place *place;
 
-	if (index >= PLACES || ((uint32_t)stream >> 16) != client->number)
+	if (index >= client->connects + client->accepts || (uint32_t)stream >> 24 != client->number)
 		return NULL;
 	place = &client->places[index];
 	return place->taken && place->generation == stream >> 32 ? place : NULL;
@@ -486,56 +122,92 @@ static struct place *find(c10m_client *client, c10m_stream stream)
 
 static struct place *take_place(c10m_client *client)
 {
-	for (uint32_t i = 0; i < PLACES; i++) {
-		struct place *place = &client->places[i];
+	struct place *place;
+	uint32_t index;
 
-		if (place->taken || atomic_load_explicit(&place->state, memory_order_acquire) != PLACE_FREE)
-			continue;
-		place->taken = true;
-		place->generation++;
-		place->send_end = place->send_start = place->receive_start = place->receive_end = 0;
-		place->eof = place->starved = false;
-		place->error = 0;
-		return place;
-	}
-	return NULL;
+	while (numbers_get(&client->released, &index))
+		stock_give(&client->own, index);
+	if (!stock_take(&client->own, &index))
+		return NULL;
+	place = &client->places[index];
+	place->taken = true;
+	place->generation++;
+	place->send_end = place->send_start = place->receive_start = place->receive_end = 0;
+	place->eof = place->starved = place->wants_room = false;
+	place->error = 0;
+	return place;
 }
 
-C10M_API c10m_stream c10m_client_connect(c10m_client *client, uint32_t address, uint16_t port, int timeout_ms,
-					 int *error)
+static int await_open(c10m_client *client, struct place *place, int timeout_ms)
 {
 	uint64_t deadline_ns = deadline_of(timeout_ms);
-	struct place *place = take_place(client);
-	int result = 0;
-	c10m_stream stream;
 
-	if (!place || atomic_load(&client->detached)) {
-		*error = place ? -ESHUTDOWN : -EAGAIN;
-		if (place)
-			place->taken = false;
-		return 0;
-	}
-	place->address = address;
-	place->port = port;
-	atomic_store(&place->state, PLACE_CONNECTING);
-	ask(client, (uint32_t)(place - client->places), ASK_CONNECT);
-	stream = stream_of(client, (uint32_t)(place - client->places));
-	while (timeout_ms != 0 && result == 0) {
+	while (timeout_ms != 0) {
 		unsigned sequence = atomic_load(&client->sequence);
 
 		if (atomic_load(&place->state) != PLACE_CONNECTING)
 			break;
 		if (atomic_load(&client->detached))
-			result = -ESHUTDOWN;
-		else if (!wait_for_bell(client, sequence, deadline_ns))
-			result = -ETIMEDOUT;
+			return -ESHUTDOWN;
+		if (!wait_for_bell(client, sequence, deadline_ns))
+			return -ETIMEDOUT;
 	}
 	if (atomic_load(&place->state) == PLACE_ENDED)
-		result = place->error ? place->error : -ECONNRESET;
-	*error = result;
-	if (result == 0)
+		return place->error ? place->error : -ECONNRESET;
+	return 0;
+}
+
+C10M_API c10m_stream c10m_client_connect(c10m_client *client, uint32_t address, uint16_t port, int timeout_ms,
+					 int *error)
+{
+	bool over = atomic_load(&client->detached);
+	struct place *place = over ? NULL : take_place(client);
+	c10m_stream stream;
+
+	*error = over ? -ESHUTDOWN : -EAGAIN;
+	if (!place)
+		return 0;
+	place->address = address;
+	place->port = port;
+	atomic_store(&place->state, PLACE_CONNECTING);
+	ask(client, place, ASK_CONNECT);
+	stream = stream_of(client, place);
+	*error = await_open(client, place, timeout_ms);
+	if (*error == 0)
 		return stream;
 	c10m_client_end(client, stream);
+	return 0;
+}
+
+C10M_API c10m_stream c10m_client_accept(c10m_client *client, int timeout_ms, int *error)
+{
+	uint64_t deadline_ns = deadline_of(timeout_ms);
+	uint32_t index;
+
+	for (;;) {
+		unsigned sequence = atomic_load(&client->sequence);
+		bool over = atomic_load(&client->stopping) || atomic_load(&client->detached);
+
+		*error = 0;
+		if (numbers_get(&client->arrivals, &index)) {
+			client->places[index].taken = true;
+			return stream_of(client, &client->places[index]);
+		}
+		*error = client->accepts == 0 ? -EINVAL : over ? -ESHUTDOWN : time_over(timeout_ms);
+		if (over || client->accepts == 0 || !wait_for_bell(client, sequence, deadline_ns))
+			return 0;
+	}
+}
+
+C10M_API int c10m_client_endpoints(c10m_client *client, c10m_stream stream, struct c10m_endpoints *endpoints)
+{
+	struct place *place = find(client, stream);
+
+	if (!place)
+		return -ESTALE;
+	if (atomic_load_explicit(&place->state, memory_order_acquire) == PLACE_CONNECTING)
+		return -ENOTCONN;
+	*endpoints = place->endpoints;
 	return 0;
 }
 
@@ -547,16 +219,18 @@ static int64_t why_ended(c10m_client *client, const struct place *place)
 	return atomic_load(&client->detached) ? -ESHUTDOWN : 0;
 }
 
-static uint32_t put_bytes(struct place *place, const uint8_t *data, size_t len)
+/* Who finds no room says so, and looks once more: the worker makes room first and looks for the word then. */
+static uint32_t put_bytes(c10m_client *client, struct place *place, const uint8_t *data, size_t len)
 {
-	uint32_t end = atomic_load_explicit(&place->send_end, memory_order_relaxed);
-	uint32_t room = RING_BYTES - (end - atomic_load_explicit(&place->send_start, memory_order_acquire));
-	uint32_t bytes = (uint32_t)MIN_OF(len, (size_t)room);
-	uint32_t at = end % RING_BYTES, first = MIN_OF(bytes, RING_BYTES - at);
+	struct byte_ring ring = place_send_ring(client, place);
+	uint32_t bytes = byte_ring_put(&ring, data, len);
 
-	memcpy(place->send + at, data, first);
-	memcpy(place->send, data + first, bytes - first);
-	atomic_store_explicit(&place->send_end, end + bytes, memory_order_release);
+	if (unlikely(bytes < len)) {
+		atomic_store(&place->wants_room, true);
+		bytes += byte_ring_put(&ring, data + bytes, len - bytes);
+	}
+	if (bytes > 0)
+		ask(client, place, ASK_SEND);
 	return bytes;
 }
 
@@ -572,33 +246,14 @@ C10M_API int64_t c10m_client_send(c10m_client *client, c10m_stream stream, const
 	while (sent < len) {
 		unsigned sequence = atomic_load(&client->sequence);
 		int64_t ended = why_ended(client, place);
-		uint32_t bytes;
 
 		if (ended)
 			return sent ? (int64_t)sent : ended;
-		bytes = put_bytes(place, (const uint8_t *)data + sent, len - sent);
-		sent += bytes;
-		if (bytes > 0)
-			ask(client, (uint32_t)(place - client->places), ASK_SEND);
+		sent += put_bytes(client, place, (const uint8_t *)data + sent, len - sent);
 		if (sent < len && !wait_for_bell(client, sequence, deadline_ns))
 			break;
 	}
-	if (sent > 0 || len == 0)
-		return (int64_t)sent;
-	return timeout_ms == 0 ? -EAGAIN : -ETIMEDOUT;
-}
-
-static uint32_t take_bytes(struct place *place, uint8_t *buffer, size_t len)
-{
-	uint32_t start = atomic_load_explicit(&place->receive_start, memory_order_relaxed);
-	uint32_t there = atomic_load_explicit(&place->receive_end, memory_order_acquire) - start;
-	uint32_t bytes = (uint32_t)MIN_OF(len, (size_t)there);
-	uint32_t at = start % RING_BYTES, first = MIN_OF(bytes, RING_BYTES - at);
-
-	memcpy(buffer, place->receive + at, first);
-	memcpy(buffer + first, place->receive, bytes - first);
-	atomic_store(&place->receive_start, start + bytes);
-	return bytes;
+	return sent > 0 || len == 0 ? (int64_t)sent : time_over(timeout_ms);
 }
 
 C10M_API int64_t c10m_client_receive(c10m_client *client, c10m_stream stream, void *buffer, size_t len,
@@ -606,23 +261,25 @@ C10M_API int64_t c10m_client_receive(c10m_client *client, c10m_stream stream, vo
 {
 	uint64_t deadline_ns = deadline_of(timeout_ms);
 	struct place *place = find(client, stream);
+	struct byte_ring ring;
 
 	if (!place)
 		return -ESTALE;
+	ring = place_receive_ring(client, place);
 	for (;;) {
 		unsigned sequence = atomic_load(&client->sequence);
 		int64_t ended = why_ended(client, place); /* before the bytes: the last come before the end */
 		bool eof = atomic_load_explicit(&place->eof, memory_order_acquire);
-		uint32_t bytes = take_bytes(place, buffer, len);
+		uint32_t bytes = byte_ring_take(&ring, buffer, len);
 
 		if (bytes > 0 && atomic_load(&place->starved) && atomic_exchange(&place->starved, false))
-			ask(client, (uint32_t)(place - client->places), ASK_MORE);
+			ask(client, place, ASK_MORE);
 		if (bytes > 0 || eof || ended == -EPIPE || len == 0)
 			return bytes;
 		if (ended)
 			return ended;
 		if (!wait_for_bell(client, sequence, deadline_ns))
-			return timeout_ms == 0 ? -EAGAIN : -ETIMEDOUT;
+			return time_over(timeout_ms);
 	}
 }
 
@@ -633,8 +290,58 @@ C10M_API int c10m_client_end(c10m_client *client, c10m_stream stream)
 	if (!place)
 		return -ESTALE;
 	place->taken = false;
-	ask(client, (uint32_t)(place - client->places), ASK_CLOSE);
+	ask(client, place, ASK_CLOSE);
 	return 0;
+}
+
+/* --- events --------------------------------------------------------------------------------------------- */
+
+/* As long as connections wait; and once when the last has come. */
+static bool acceptable(c10m_client *client)
+{
+	if (client->accepts == 0)
+		return false;
+	if (numbers_count(&client->arrivals) > 0)
+		return true;
+	if (client->end_told || !atomic_load(&client->stopping))
+		return false;
+	client->end_told = true;
+	return true;
+}
+
+static int collect(c10m_client *client, struct c10m_stream_event *events, int max)
+{
+	uint32_t index;
+	int count = 0;
+
+	if (max > 0 && acceptable(client))
+		events[count++] = (struct c10m_stream_event){0, C10M_STREAM_ACCEPTABLE};
+	while (count < max && numbers_get(&client->tells, &index)) {
+		struct place *place = &client->places[index];
+		unsigned told = atomic_exchange(&place->told, 0);
+
+		if (!place->taken)
+			continue;
+		if (atomic_load(&place->state) != PLACE_ENDED)
+			told &= ~C10M_STREAM_ENDED; /* it was the last one's */
+		if (!atomic_load(&place->eof))
+			told &= ~C10M_STREAM_EOF;
+		if (told)
+			events[count++] = (struct c10m_stream_event){stream_of(client, place), told};
+	}
+	return count;
+}
+
+/* The next bell makes the descriptor readable, unless it is. */
+static void arm(c10m_client *client)
+{
+	enum bell_state bell = atomic_load(&client->bell);
+	uint64_t rings;
+
+	if (bell == BELL_RUNG && read(client->fd, &rings, sizeof(rings)) < 0)
+		CHECK(errno == EAGAIN || errno == EINTR);
+	if (bell == BELL_RUNG || bell == BELL_IDLE)
+		atomic_store(&client->bell, BELL_ARMED);
 }
 
 C10M_API int c10m_client_fd(const c10m_client *client)
@@ -644,25 +351,36 @@ C10M_API int c10m_client_fd(const c10m_client *client)
 
 C10M_API int c10m_client_poll(c10m_client *client, struct c10m_stream_event *events, int max)
 {
-	uint64_t rings;
-	uint32_t index;
-	int count = 0;
+	int count;
 
-	if (read(client->fd, &rings, sizeof(rings)) < 0)
-		CHECK(errno == EAGAIN || errno == EINTR);
-	atomic_store(&client->armed, true); /* before the look: what comes after it rings */
-	while (count < max && get_number(&client->tells, &index)) {
-		struct place *place = &client->places[index];
-		unsigned told = atomic_exchange(&place->told, 0);
-
-		if (atomic_load(&place->state) != PLACE_ENDED)
-			told &= ~C10M_STREAM_ENDED; /* it was the last one's */
-		if (place->taken && told)
-			events[count++] = (struct c10m_stream_event){stream_of(client, index), told};
-	}
+	announce(client);
+	arm(client); /* before the look: what comes after it rings */
+	count = collect(client, events, max);
 	if (count == max)
-		ring_bell(client); /* there may be more */
+		client_ring_bell(client); /* there may be more */
 	return count;
+}
+
+C10M_API int c10m_client_wait(c10m_client *client, struct c10m_stream_event *events, int max, int timeout_ms)
+{
+	uint64_t deadline_ns = deadline_of(timeout_ms);
+
+	announce(client);
+	for (;;) {
+		unsigned sequence = atomic_load(&client->sequence);
+		bool over = atomic_load(&client->detached);
+		int count = collect(client, events, max);
+
+		if (count > 0 || over)
+			return count > 0 ? count : -ESHUTDOWN;
+		if (!wait_for_bell(client, sequence, deadline_ns))
+			return 0;
+	}
+}
+
+C10M_API void c10m_client_flush(c10m_client *client)
+{
+	announce(client);
 }
 
 /* --- beginning and end ---------------------------------------------------------------------------------- */
@@ -681,56 +399,147 @@ static void make_key(void)
 	CHECK(pthread_key_create(&key, close_all_of_thread) == 0);
 }
 
-static c10m_client *make_client(uint32_t worker, uint32_t service, int *error)
+static bool ring_size_good(uint32_t bytes)
 {
-	c10m_client *client = mmap(NULL, sizeof(*client), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-				   -1, 0);
+	return bytes >= RING_BYTES_MIN && bytes <= RING_BYTES_MAX && (bytes & (bytes - 1)) == 0;
+}
+
+/* False: they make no sense. */
+static bool complete(struct c10m_client_options *options)
+{
+	if (options->streams == 0)
+		options->streams = C10M_CLIENT_STREAMS;
+	if (options->receive_bytes == 0)
+		options->receive_bytes = RING_BYTES;
+	if (options->send_bytes == 0)
+		options->send_bytes = RING_BYTES;
+	if (options->backlog == 0)
+		options->backlog = options->accepts;
+	if (options->spin_us == 0)
+		options->spin_us = SPIN_US;
+	return options->streams <= C10M_CLIENT_STREAMS_MAX && options->accepts <= C10M_CLIENT_STREAMS_MAX &&
+	       ring_size_good(options->receive_bytes) && ring_size_good(options->send_bytes) &&
+	       !(options->flags & ~C10M_CLIENT_BATCH) && options->reserved == 0;
+}
+
+static uint32_t numbers_size(uint32_t places)
+{
+	uint32_t size = 1;
+
+	while (size < places)
+		size *= 2;
+	return size;
+}
+
+/* Carves one array behind the other; without memory it only counts. */
+static void *carve(uint8_t *memory, size_t *used, size_t bytes)
+{
+	void *at = memory ? memory + *used : NULL;
+
+	*used += ALIGN_UP(bytes, (size_t)CACHE_LINE);
+	return at;
+}
+
+static void carve_numbers(uint8_t *memory, size_t *used, struct numbers *numbers, uint32_t places)
+{
+	numbers->mask = numbers_size(places) - 1;
+	numbers->room = carve(memory, used, (numbers->mask + (size_t)1) * sizeof(uint32_t));
+}
+
+/* How large the client is, or, with its memory, where all of it lies. */
+static size_t lay_out(c10m_client *client, uint8_t *memory)
+{
+	uint32_t connects = client->connects, accepts = client->accepts;
+	size_t used = ALIGN_UP(sizeof(*client), (size_t)CACHE_LINE), places = connects + accepts;
+
+	client->places = carve(memory, &used, places * sizeof(struct place));
+	carve_numbers(memory, &used, &client->asks, connects + accepts);
+	carve_numbers(memory, &used, &client->tells, connects + accepts);
+	carve_numbers(memory, &used, &client->released, connects);
+	carve_numbers(memory, &used, &client->arrivals, accepts);
+	client->own.given = carve(memory, &used, connects * sizeof(uint32_t));
+	client->vacant.given = carve(memory, &used, accepts * sizeof(uint32_t));
+	client->own.end = connects;
+	client->vacant.fresh = connects;
+	client->vacant.end = connects + accepts;
+	client->rings = carve(memory, &used, places * ((size_t)client->send_size + client->receive_size));
+	return used;
+}
+
+/* Pages that no stream has used yet take no memory. */
+static c10m_client *map_client(const struct c10m_client_options *options)
+{
+	c10m_client plan = {
+		.connects = options->streams,
+		.accepts = options->accepts,
+		.backlog = options->backlog,
+		.send_size = options->send_bytes,
+		.receive_size = options->receive_bytes,
+		.spin_ns = (uint64_t)options->spin_us * 1000,
+		.batch = options->flags & C10M_CLIENT_BATCH,
+	};
+	uint8_t *memory;
+
+	plan.bytes = lay_out(&plan, NULL);
+	memory = mmap(NULL, plan.bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (memory == MAP_FAILED)
+		return NULL;
+	lay_out(&plan, memory);
+	memcpy(memory, &plan, sizeof(plan));
+	return (c10m_client *)memory;
+}
+
+static c10m_client *make_client(uint32_t worker, uint32_t service, const struct c10m_client_options *options,
+				int *error)
+{
+	c10m_client *client = map_client(options);
 	uint32_t number = 0;
 
 	*error = -ENOMEM;
-	if (client == MAP_FAILED)
+	if (!client)
 		return NULL;
 	client->worker = worker;
 	client->service = service;
 	client->fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
-	pthread_mutex_lock(&lock);
-	while (number < CLIENTS && clients[number])
+	pthread_mutex_lock(&clients_lock);
+	while (number < CLIENTS && clients_of_process[number])
 		number++;
 	if (number < CLIENTS && client->fd >= 0)
-		clients[number] = client;
-	pthread_mutex_unlock(&lock);
+		clients_of_process[number] = client;
+	pthread_mutex_unlock(&clients_lock);
 	client->number = number;
 	if (number < CLIENTS && client->fd >= 0)
 		return client;
 	*error = client->fd < 0 ? -EMFILE : -EAGAIN;
 	if (client->fd >= 0)
 		close(client->fd);
-	munmap(client, sizeof(*client));
+	munmap(client, client->bytes);
 	return NULL;
 }
 
 static void free_client(c10m_client *client)
 {
-	pthread_mutex_lock(&lock);
-	clients[client->number] = NULL;
-	pthread_mutex_unlock(&lock);
+	pthread_mutex_lock(&clients_lock);
+	clients_of_process[client->number] = NULL;
+	pthread_mutex_unlock(&clients_lock);
 	close(client->fd);
-	munmap(client, sizeof(*client));
+	munmap(client, client->bytes);
 }
 
-C10M_API c10m_client *c10m_client_open(uint32_t worker, uint32_t service, int *error)
+C10M_API c10m_client *c10m_client_open_with(uint32_t worker, uint32_t service,
+					    const struct c10m_client_options *wanted, int *error)
 {
+	struct c10m_client_options options = *wanted;
 	c10m_client *client;
 
-	if (worker >= STACKS_MAX) {
-		*error = -EINVAL;
+	*error = -EINVAL;
+	if (worker >= STACKS_MAX || !complete(&options))
 		return NULL;
-	}
 	pthread_once(&once, make_key);
-	client = make_client(worker, service, error);
+	client = make_client(worker, service, &options, error);
 	if (!client)
 		return NULL;
-	*error = c10m_post(worker, attach, client);
+	*error = c10m_post(worker, client_attach, client);
 	if (*error < 0) {
 		free_client(client);
 		return NULL;
@@ -738,6 +547,13 @@ C10M_API c10m_client *c10m_client_open(uint32_t worker, uint32_t service, int *e
 	client->next_of_thread = pthread_getspecific(key);
 	pthread_setspecific(key, client);
 	return client;
+}
+
+C10M_API c10m_client *c10m_client_open(uint32_t worker, uint32_t service, int *error)
+{
+	const struct c10m_client_options options = {0};
+
+	return c10m_client_open_with(worker, service, &options, error);
 }
 
 static void forget(c10m_client *client)
@@ -768,14 +584,5 @@ C10M_API void c10m_client_close(c10m_client *client)
 
 C10M_API void c10m_client_service(struct c10m_service *service, const char *name)
 {
-	*service = (struct c10m_service){
-		.name = name,
-		.flags = C10M_NODELAY,
-		.state_size = sizeof(struct owner_of_conn),
-		.on_open = on_open,
-		.on_data = on_data,
-		.on_writable = on_writable,
-		.on_eof = on_eof,
-		.on_close = on_close,
-	};
+	client_service_describe(service, name);
 }

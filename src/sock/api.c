@@ -206,6 +206,17 @@ void c10m_abort(c10m_conn *conn)
 		sock_settle(core, tcb_index(core, tcb));
 }
 
+uint32_t sock_conn_service(const c10m_conn *conn)
+{
+	return tcb_of(conn)->service;
+}
+
+void sock_abort_unaccepted(c10m_conn *conn)
+{
+	core_of(conn)->counters.unaccepted++;
+	c10m_abort(conn);
+}
+
 void c10m_close(c10m_conn *conn)
 {
 	struct core *core = core_of(conn);

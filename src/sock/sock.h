@@ -29,5 +29,9 @@ void sock_resume(struct core *core, uint32_t index);
 bool sock_may_send(const struct tcb *tcb);
 /* The message that a handle names, or MESSAGE_NONE. */
 uint32_t sock_message_find(const struct core *core, c10m_message handle);
+/* For those who own connections from outside (run/client_worker.c): the number of its service; and the end of
+ * one that just opened and that nobody takes, counted and reset. */
+uint32_t sock_conn_service(const c10m_conn *conn);
+void sock_abort_unaccepted(c10m_conn *conn);
 
 #endif

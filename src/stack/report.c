@@ -66,6 +66,7 @@ void c10m_worker_stats(const c10m_worker *worker, struct c10m_stats *stats)
 		.tx_bytes = counters->tx_bytes,
 		.retransmits = counters->tcp_retransmits,
 		.memory_bytes = ((const struct stack *)core)->arena_bytes,
+		.unaccepted = counters->unaccepted,
 	};
 	for (unsigned i = 1; i < DROP_COUNT; i++)
 		stats->drops += counters->drops[i];

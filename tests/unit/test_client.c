@@ -24,6 +24,8 @@
 #define NEAR 10u /* worker of the client */
 #define FAR  11u /* the echo server */
 #define HOST 0x0a000002u
+#define OURS (HOST - 1) /* NEAR's address, where threads accept */
+#define DOOR 9
 
 /* --- the services ------------------------------------------------------------------------------- */
 
@@ -68,7 +70,7 @@ static void make_node(struct node *node, uint32_t number, struct port *port)
 {
 	struct stack_config config = {
 		.id = (uint8_t)number,
-		.connections = 500,
+		.connections = 1000,
 		.services = services,
 		.service_count = 2,
 		.address = number == FAR ? HOST : HOST - 1,
@@ -131,6 +133,7 @@ static int setup(void **state)
 	atomic_store(&deaf, false);
 	resets = opened = 0;
 	c10m_client_service(&services[1], "client");
+	services[1].port = DOOR;
 	assert_int_equal(link_open(&config, ends), 0);
 	for (uint32_t i = 0; i < 2; i++)
 		make_node(&nodes[i], NEAR + i, ends[i]);
@@ -178,6 +181,59 @@ static void wait_for(const atomic_uint *count, unsigned wanted)
 	for (int i = 0; i < 5000 && atomic_load(count) < wanted; i++)
 		usleep(1000);
 	assert_int_equal(atomic_load(count), wanted);
+}
+
+/* --- accepting --------------------------------------------------------------------------------------------
+ */
+
+static c10m_client *open_with(uint32_t worker, const struct c10m_client_options *options)
+{
+	int error;
+	c10m_client *client = c10m_client_open_with(worker, 1, options, &error);
+
+	assert_non_null(client);
+	return client;
+}
+
+static c10m_client *open_accepting(uint32_t accepts, uint32_t backlog)
+{
+	const struct c10m_client_options options = {.accepts = accepts, .backlog = backlog};
+
+	return open_with(NEAR, &options);
+}
+
+/* A connection from the other worker; 0: it was refused. */
+static c10m_stream knock(c10m_client *from)
+{
+	uint8_t byte;
+	int error;
+	c10m_stream stream = c10m_client_connect(from, OURS, DOOR, 10000, &error);
+
+	assert_true(stream != 0 || error == -ECONNRESET);
+	if (!stream || c10m_client_receive(from, stream, &byte, 1, 50) != -ECONNRESET)
+		return stream;
+	c10m_client_end(from, stream);
+	return 0;
+}
+
+static uint64_t unaccepted(void)
+{
+	struct c10m_stats stats;
+
+	usleep(30000); /* what workers show is that old at most */
+	assert_true(c10m_total_stats(&stats) >= 1);
+	return stats.unaccepted;
+}
+
+static void answer(c10m_client *client, c10m_stream stream)
+{
+	uint8_t bytes[3000];
+	int64_t got;
+
+	while ((got = c10m_client_receive(client, stream, bytes, sizeof(bytes), 10000)) > 0)
+		assert_int_equal(c10m_client_send(client, stream, bytes, (size_t)got, 10000), got);
+	assert_int_equal(got, 0);
+	assert_int_equal(c10m_client_end(client, stream), 0);
 }
 
 /* --- the tests ------------------------------------------------------------------------------------------ */
@@ -385,6 +441,325 @@ static void a_descriptor_tells_of_events(void **state)
 	c10m_client_close(client);
 }
 
+static void *serve_in_order(void *count)
+{
+	c10m_client *client = open_accepting(8, 0);
+	struct c10m_endpoints pair;
+	int error;
+
+	for (uintptr_t i = 0; i < (uintptr_t)count; i++) {
+		c10m_stream stream = c10m_client_accept(client, 10000, &error);
+
+		assert_true(stream != 0 && error == 0);
+		assert_int_equal(c10m_client_endpoints(client, stream, &pair), 0);
+		assert_true(pair.local_address == OURS && pair.local_port == DOOR &&
+			    pair.remote_address == HOST);
+		answer(client, stream);
+		assert_int_equal(c10m_client_endpoints(client, stream, &pair), -ESTALE);
+	}
+	assert_int_equal(c10m_client_accept(client, 0, &error), 0);
+	assert_int_equal(error, -EAGAIN);
+	assert_int_equal(c10m_client_accept(client, 20, &error), 0);
+	assert_int_equal(error, -ETIMEDOUT);
+	c10m_client_close(client);
+	return NULL;
+}
+
+/* More than it has room for at a time: places come round. */
+static void a_thread_accepts(void **state)
+{
+	c10m_client *from = open_with(FAR, &(struct c10m_client_options){.streams = 4});
+	pthread_t thread;
+	uint8_t byte;
+
+	(void)state;
+	assert_int_equal(pthread_create(&thread, NULL, serve_in_order, (void *)(uintptr_t)20), 0);
+	usleep(50000);
+	for (uint32_t i = 0; i < 20; i++) {
+		int error;
+		c10m_stream stream = c10m_client_connect(from, OURS, DOOR, 10000, &error);
+
+		assert_true(stream != 0);
+		talk(from, stream, i, 20000);
+		assert_int_equal(c10m_client_end(from, stream), 0);
+		assert_int_equal(c10m_client_receive(from, stream, &byte, 1, 0), -ESTALE);
+	}
+	pthread_join(thread, NULL);
+	c10m_client_close(from);
+	assert_int_equal(unaccepted(), 0);
+}
+
+static void who_finds_no_room_is_reset_and_counted(void **state)
+{
+	c10m_client *from = open_with(FAR, &(struct c10m_client_options){0}), *client;
+	c10m_stream first;
+	int error;
+
+	(void)state;
+	assert_int_equal(knock(from), 0); /* nobody is there */
+	client = open_client();
+	assert_int_equal(knock(from), 0); /* somebody who does not accept */
+	assert_int_equal(c10m_client_accept(client, -1, &error), 0);
+	assert_int_equal(error, -EINVAL);
+	c10m_client_close(client);
+	assert_int_equal(unaccepted(), 2);
+
+	client = open_accepting(3, 2);
+	assert_true(knock(from) && knock(from));
+	assert_int_equal(knock(from), 0); /* two wait */
+	first = c10m_client_accept(client, 10000, &error);
+	assert_true(first != 0);
+	assert_true(knock(from) != 0);
+	assert_true(c10m_client_accept(client, 10000, &error) && c10m_client_accept(client, 10000, &error));
+	assert_int_equal(knock(from), 0); /* three are open */
+	assert_int_equal(unaccepted(), 4);
+	assert_int_equal(c10m_client_end(client, first), 0);
+	assert_true(knock(from) != 0);
+	c10m_client_close(client);
+	assert_int_equal(unaccepted(), 4);
+	c10m_client_close(from);
+}
+
+static void clients_take_turns(void **state)
+{
+	c10m_client *from = open_with(FAR, &(struct c10m_client_options){0});
+	c10m_client *clients[3] = {open_accepting(3, 0), open_accepting(8, 0), open_accepting(8, 0)};
+	unsigned counts[3] = {0};
+	int error;
+
+	(void)state;
+	for (uint32_t i = 0; i < 12; i++)
+		assert_true(knock(from) != 0);
+	for (uint32_t i = 0; i < 3; i++)
+		while (c10m_client_accept(clients[i], 0, &error))
+			counts[i]++;
+	assert_int_equal(counts[0], 3);
+	assert_true(counts[1] + counts[2] == 9 && counts[1] >= 4 && counts[2] >= 4);
+	c10m_client_close(clients[1]);
+	assert_true(knock(from) != 0);
+	assert_true(c10m_client_accept(clients[2], 1000, &error) != 0);
+	c10m_client_close(clients[2]);
+	c10m_client_close(clients[0]);
+	c10m_client_close(from);
+}
+
+static void *accept_and_die(void *unused)
+{
+	c10m_client *client = open_accepting(8, 0);
+	int error;
+
+	assert_true(c10m_client_accept(client, 10000, &error) != 0);
+	usleep(100000); /* others have come, and nobody takes them */
+	return unused;
+}
+
+static void a_dead_thread_leaves_the_door_to_others(void **state)
+{
+	c10m_client *from = open_with(FAR, &(struct c10m_client_options){0}), *heir;
+	c10m_stream streams[3];
+	pthread_t thread;
+	uint8_t byte;
+	int error;
+
+	(void)state;
+	assert_int_equal(pthread_create(&thread, NULL, accept_and_die, NULL), 0);
+	usleep(50000);
+	for (int i = 0; i < 3; i++)
+		streams[i] = c10m_client_connect(from, OURS, DOOR, 10000, &error);
+	pthread_join(thread, NULL);
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(c10m_client_receive(from, streams[i], &byte, 1, 5000), -ECONNRESET);
+	heir = open_accepting(8, 0);
+	assert_true(knock(from) && c10m_client_accept(heir, 5000, &error));
+	c10m_client_close(heir);
+	c10m_client_close(from);
+}
+
+static void a_worker_that_stops_ends_the_accepting(void **state)
+{
+	c10m_client *client = open_accepting(8, 0), *from = open_with(FAR, &(struct c10m_client_options){0});
+	struct c10m_stream_event event;
+	c10m_stream stream;
+	pthread_t thread;
+	uint8_t byte;
+	int error;
+
+	(void)state;
+	assert_true(knock(from) != 0);
+	assert_int_equal(c10m_client_wait(client, &event, 1, 5000), 1);
+	assert_true(event.stream == 0 && event.events == C10M_STREAM_ACCEPTABLE);
+	assert_int_equal(c10m_client_wait(client, &event, 1, 5000), 1); /* as long as it waits */
+	assert_int_equal(pthread_create(&thread, NULL, stop_later, NULL), 0);
+	pthread_join(thread, NULL);
+	stream = c10m_client_accept(client, -1, &error); /* it had come before the end */
+	assert_true(stream != 0);
+	assert_int_equal(c10m_client_receive(client, stream, &byte, 1, -1), -ESHUTDOWN);
+	assert_int_equal(c10m_client_accept(client, -1, &error), 0);
+	assert_int_equal(error, -ESHUTDOWN);
+	assert_int_equal(c10m_client_wait(client, &event, 1, -1), 1);
+	assert_int_equal(event.events, C10M_STREAM_ACCEPTABLE); /* that nobody comes is told, once */
+	while (c10m_client_wait(client, &event, 1, -1) == 1)
+		assert_true(event.stream == stream && event.events & C10M_STREAM_ENDED);
+	assert_int_equal(c10m_client_wait(client, &event, 1, -1), -ESHUTDOWN);
+	c10m_client_close(client);
+	c10m_client_close(from);
+}
+
+/* Nothing is told of room that nobody missed. */
+static void room_is_told_to_who_missed_it(void **state)
+{
+	static uint8_t bytes[100000];
+	c10m_client *client = open_accepting(8, 0), *from = open_with(FAR, &(struct c10m_client_options){0});
+	struct c10m_stream_event event = {0};
+	c10m_stream stream = knock(from), other;
+	int64_t sent = 0, more, got = 0;
+	int error;
+
+	(void)state;
+	other = c10m_client_accept(client, 5000, &error);
+	assert_true(stream && other);
+	assert_int_equal(c10m_client_wait(from, &event, 1, 5000), 1); /* it is open */
+	assert_int_equal(c10m_client_send(from, stream, bytes, 1000, 0), 1000);
+	assert_int_equal(c10m_client_wait(from, &event, 1, 100), 0);
+	while ((more = c10m_client_send(from, stream, bytes, sizeof(bytes), 200)) > 0)
+		sent += more;
+	assert_int_equal(more, -ETIMEDOUT);
+	while (c10m_client_wait(from, &event, 1, 100) > 0)
+		assert_int_equal(c10m_client_send(from, stream, bytes, 1, 0), -EAGAIN);
+	while (got < sent + 1000) {
+		more = c10m_client_receive(client, other, bytes, sizeof(bytes), 5000);
+		assert_true(more > 0);
+		got += more;
+	}
+	assert_int_equal(c10m_client_wait(from, &event, 1, 5000), 1);
+	assert_true(event.stream == stream && event.events == C10M_STREAM_WRITABLE);
+	c10m_client_close(client);
+	c10m_client_close(from);
+}
+
+/* --- many streams, small rings, bursts ------------------------------------------------------------------ */
+
+#define MANY 400u
+
+static atomic_bool many_over;
+
+static void echo_event(c10m_client *client, const struct c10m_stream_event *event, uint8_t *bytes, size_t len)
+{
+	c10m_stream stream = event->stream;
+	int64_t got;
+	int error;
+
+	if (event->events & C10M_STREAM_ACCEPTABLE)
+		stream = c10m_client_accept(client, 0, &error);
+	if (!stream)
+		return;
+	do {
+		got = c10m_client_receive(client, stream, bytes, len, 0);
+		if (got > 0)
+			assert_int_equal(c10m_client_send(client, stream, bytes, (size_t)got, 10000), got);
+	} while (got == (int64_t)len);
+	if (got == 0 ||
+	    (event->events & C10M_STREAM_EOF && c10m_client_receive(client, stream, bytes, 1, 0) == 0))
+		c10m_client_end(client, stream);
+}
+
+static void *serve_bursts(void *by_descriptor)
+{
+	const struct c10m_client_options options = {.accepts = 2 * MANY,
+						    .streams = 1,
+						    .receive_bytes = 256,
+						    .send_bytes = 512,
+						    .flags = C10M_CLIENT_BATCH};
+	c10m_client *client = open_with(NEAR, &options);
+	struct pollfd fd = {.fd = c10m_client_fd(client), .events = POLLIN};
+	struct c10m_stream_event events[16];
+	uint8_t bytes[256];
+
+	while (!atomic_load(&many_over)) {
+		int count;
+
+		if (by_descriptor) {
+			poll(&fd, 1, 100);
+			count = c10m_client_poll(client, events, 16);
+		} else {
+			count = c10m_client_wait(client, events, 16, 100);
+		}
+		for (int i = 0; i < count; i++)
+			echo_event(client, &events[i], bytes, sizeof(bytes));
+	}
+	c10m_client_close(client);
+	return NULL;
+}
+
+static void many_streams(void *by_descriptor)
+{
+	c10m_client *from = open_with(FAR, &(struct c10m_client_options){.streams = 2 * MANY});
+	static c10m_stream streams[MANY];
+	pthread_t thread;
+	int error;
+
+	atomic_store(&many_over, false);
+	assert_int_equal(pthread_create(&thread, NULL, serve_bursts, by_descriptor), 0);
+	usleep(50000);
+	for (uint32_t i = 0; i < MANY; i++) {
+		streams[i] = c10m_client_connect(from, OURS, DOOR, 10000, &error);
+		assert_true(streams[i] != 0);
+	}
+	for (uint32_t round = 0; round < 3; round++) {
+		for (uint32_t i = 0; i < MANY; i++)
+			assert_int_equal(c10m_client_send(from, streams[i], &streams[i], 8, 1000), 8);
+		for (uint32_t i = 0; i < MANY; i++) {
+			c10m_stream back = 0;
+
+			assert_int_equal(c10m_client_receive(from, streams[i], &back, 8, 10000), 8);
+			assert_true(back == streams[i]);
+		}
+	}
+	for (uint32_t i = 0; i < MANY; i++)
+		talk(from, streams[i], i, i % 50 == 0 ? 9000 : 300);
+	for (uint32_t i = 0; i < MANY; i += 2)
+		c10m_client_end(from, streams[i]);
+	for (uint32_t i = 0; i < MANY; i += 2) {
+		streams[i] = c10m_client_connect(from, OURS, DOOR, 10000, &error);
+		assert_true(streams[i] != 0);
+		talk(from, streams[i], i, 300);
+	}
+	atomic_store(&many_over, true);
+	pthread_join(thread, NULL);
+	c10m_client_close(from);
+}
+
+static void many_streams_are_served_by_waiting(void **state)
+{
+	(void)state;
+	many_streams(NULL);
+}
+
+static void many_streams_are_served_by_a_descriptor(void **state)
+{
+	(void)state;
+	many_streams(&many_over);
+}
+
+static void options_that_make_no_sense_are_refused(void **state)
+{
+	static const struct c10m_client_options wrong[] = {{.streams = C10M_CLIENT_STREAMS_MAX + 1},
+							   {.accepts = C10M_CLIENT_STREAMS_MAX + 1},
+							   {.receive_bytes = 255},
+							   {.receive_bytes = 1000},
+							   {.send_bytes = 2 << 20},
+							   {.send_bytes = 128},
+							   {.flags = 2},
+							   {.reserved = 1}};
+	int error;
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_COUNT(wrong); i++) {
+		assert_null(c10m_client_open_with(NEAR, 1, &wrong[i], &error));
+		assert_int_equal(error, -EINVAL);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -396,6 +771,15 @@ int main(void)
 		cmocka_unit_test_setup_teardown(what_a_dead_thread_held_is_reset, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_worker_that_stops_ends_the_waiting, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_descriptor_tells_of_events, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_thread_accepts, setup, teardown),
+		cmocka_unit_test_setup_teardown(who_finds_no_room_is_reset_and_counted, setup, teardown),
+		cmocka_unit_test_setup_teardown(clients_take_turns, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_dead_thread_leaves_the_door_to_others, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_worker_that_stops_ends_the_accepting, setup, teardown),
+		cmocka_unit_test_setup_teardown(room_is_told_to_who_missed_it, setup, teardown),
+		cmocka_unit_test_setup_teardown(many_streams_are_served_by_waiting, setup, teardown),
+		cmocka_unit_test_setup_teardown(many_streams_are_served_by_a_descriptor, setup, teardown),
+		cmocka_unit_test_setup_teardown(options_that_make_no_sense_are_refused, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
