@@ -165,6 +165,8 @@ static void print_report(const struct bench_result *result)
 	if (result->workers > 1)
 		fprintf(stderr, "requests per second   %12.0f  of %" PRIu32 " workers together\n",
 			result->requests_per_second, result->workers);
+	for (unsigned i = STAGE_OUTSIDE + 1; i < STAGE_COUNT && result->stage_ns[STAGE_PARSE] > 0; i++)
+		fprintf(stderr, "  %-20s%12.1f  ns\n", stage_names[i], result->stage_ns[i]);
 	fprintf(stderr, "frames per request    %12.2f  in, %.2f out; %.2f pure ACKs among those in\n",
 		per_request(result, (double)result->frames_in),
 		per_request(result, (double)result->frames_out), per_request(result, (double)result->acks));

@@ -397,11 +397,25 @@ static void sum_up_slices(struct bench *bench, struct bench_slices *slices)
 	slices->high = bench->slices[count - 1 - count / 20];
 }
 
+/* Cycles become time by what the whole took. What is outside the stages is the peers' work, too. */
+static void sum_up_stages(const struct bench *bench, const struct stages *before, struct bench_result *result)
+{
+	const struct stages *after = stack_stages(bench->stack);
+	double all = 0;
+
+	for (unsigned i = 0; i < STAGE_COUNT; i++)
+		all += (double)(after->cycles[i] - before->cycles[i]);
+	for (unsigned i = 0; i < STAGE_COUNT && all > 0 && result->requests; i++)
+		result->stage_ns[i] = (double)(after->cycles[i] - before->cycles[i]) / all *
+				      (double)result->wall_ns / (double)result->requests;
+}
+
 /* Counters of stack and peers at the start of the measurement are taken off at its end. */
 static int measure(struct bench *bench, struct bench_result *result, char error[BENCH_ERROR_BYTES])
 {
 	struct counters before = *stack_counters(bench->stack);
 	const struct counters *after = stack_counters(bench->stack);
+	struct stages stages = *stack_stages(bench->stack);
 	struct peers_stats peers = bench->peers.stats;
 	uint64_t start_ns = sys_now_ns(), asked;
 
@@ -417,6 +431,7 @@ static int measure(struct bench *bench, struct bench_result *result, char error[
 	result->retransmits = after->tcp_retransmits - before.tcp_retransmits;
 	result->timers = after->timer_fired - before.timer_fired;
 	sum_up_slices(bench, &result->slices);
+	sum_up_stages(bench, &stages, result);
 	return drain(bench, peers.requests + asked, error);
 }
 

@@ -3,6 +3,7 @@
 #define C10M_CLI_BENCH_STACK_H
 
 #include "obs/counters.h"
+#include "obs/stages.h"
 #include "stack/stack.h"
 #include "sys/memory.h"
 
@@ -35,8 +36,9 @@ struct bench_result {
 	struct stack_usage usage;
 	size_t page_bytes;
 	char pages[32];
-	struct bench_slices slices; /* ns per request */
-	int cpu;                    /* of the first worker */
+	struct bench_slices slices;   /* ns per request */
+	double stage_ns[STAGE_COUNT]; /* of the first worker, for a request; all zero unless compiled in */
+	int cpu;                      /* of the first worker */
 };
 
 /* One thread a worker, the first is the caller's, and all measure at the same time. Figures are sums, but for

@@ -52,6 +52,11 @@ PURE_INLINE struct chunk *chunk_at(const struct chunk_pool *chunks, uint32_t id)
 	return pool_at(&chunks->classes[chunk_class(id)], id & 0x3fffffffu);
 }
 
+PURE_INLINE void chunk_prefetch(const struct chunk_pool *chunks, uint32_t id)
+{
+	pool_prefetch(&chunks->classes[chunk_class(id)], id & 0x3fffffffu);
+}
+
 /* Payload bytes that fit into a chunk. */
 PURE_INLINE uint32_t chunk_capacity(uint32_t id)
 {

@@ -43,6 +43,16 @@ PURE_INLINE uint32_t pool_room(const struct pool *pool)
 	return pool->capacity - pool_live(pool);
 }
 
+/* The two lines that are written first. A store that misses holds up all stores behind it. */
+PURE_INLINE void pool_prefetch(const struct pool *pool, uint32_t index)
+{
+	const uint8_t *object = pool->objects + (size_t)index * pool->stride;
+
+	PREFETCH_WRITE(object);
+	if (pool->stride > CACHE_LINE)
+		PREFETCH_WRITE(object + CACHE_LINE);
+}
+
 /* POOL_NONE when it is empty. The object's content is undefined. */
 PURE_INLINE uint32_t pool_take(struct pool *pool)
 {
@@ -50,8 +60,7 @@ PURE_INLINE uint32_t pool_take(struct pool *pool)
 		uint32_t index = pool->free_stack[--pool->free_count];
 
 		if (pool->free_count > 4)
-			PREFETCH_WRITE(pool->objects +
-				       (size_t)pool->free_stack[pool->free_count - 4] * pool->stride);
+			pool_prefetch(pool, pool->free_stack[pool->free_count - 4]);
 		return index;
 	}
 	if (likely(pool->fresh < pool->capacity))

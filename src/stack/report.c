@@ -7,6 +7,11 @@ const struct counters *stack_counters(const struct stack *stack)
 	return &stack->core.counters;
 }
 
+const struct stages *stack_stages(const struct stack *stack)
+{
+	return &stack->core.stages;
+}
+
 c10m_worker *stack_worker(struct stack *stack)
 {
 	return (c10m_worker *)&stack->core;

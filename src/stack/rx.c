@@ -161,8 +161,8 @@ static void look_ahead(const struct core *core, struct parsed *parsed)
 		return;
 	}
 	chunk = tcb_at(core, parsed->hint)->snd_head;
-	if (chunk != CHUNK_NONE)
-		PREFETCH_WRITE(chunk_at(&core->chunks, chunk));
+	if (chunk != CHUNK_NONE) /* given back by this segment, it is the one that is taken next */
+		chunk_prefetch(&core->chunks, chunk);
 }
 
 static enum drop_reason block_input(struct core *core, const struct parsed *parsed, uint32_t index,
@@ -178,15 +178,12 @@ static enum drop_reason block_input(struct core *core, const struct parsed *pars
 	return reason;
 }
 
-static enum drop_reason segment_input(struct core *core, const struct parsed *parsed)
+/* Another kind of entry, or none. */
+static enum drop_reason other_input(struct core *core, const struct parsed *parsed, uint32_t ref)
 {
-	uint32_t ref = core_find(core, &parsed->tuple, parsed->hash);
 	struct tcp_result result = {.index = POOL_NONE};
 	enum drop_reason reason = DROP_NONE;
 
-	core->reused = false;
-	if (likely(ref != FLOW_NONE && flow_ref_kind(ref) == FLOW_BLOCK))
-		return block_input(core, parsed, flow_ref_index(ref), &result);
 	if (ref != FLOW_NONE && flow_ref_kind(ref) == FLOW_TIME_WAIT &&
 	    !tcp_time_wait_input(core, parsed->frame, flow_ref_index(ref), &parsed->segment, &reason))
 		return reason;
@@ -201,6 +198,31 @@ static enum drop_reason segment_input(struct core *core, const struct parsed *pa
 	return reason;
 }
 
+/* A block in use that has these addresses is the connection, whatever happened since it was found. */
+static bool hint_holds(const struct core *core, const struct parsed *parsed)
+{
+	const struct tcb *tcb;
+
+	if (unlikely(parsed->hint == POOL_NONE))
+		return false;
+	tcb = tcb_at(core, parsed->hint);
+	return likely(tuple4_equal(&tcb->tuple, &parsed->tuple) && tcb->state != TCB_FREE);
+}
+
+static enum drop_reason segment_input(struct core *core, const struct parsed *parsed)
+{
+	struct tcp_result result = {.index = POOL_NONE};
+	uint32_t ref;
+
+	core->reused = false;
+	if (likely(hint_holds(core, parsed)))
+		return block_input(core, parsed, parsed->hint, &result);
+	ref = core_find(core, &parsed->tuple, parsed->hash);
+	if (ref != FLOW_NONE && flow_ref_kind(ref) == FLOW_BLOCK)
+		return block_input(core, parsed, flow_ref_index(ref), &result);
+	return other_input(core, parsed, ref);
+}
+
 /* Headers, and the payload of a small segment. */
 static void prefetch_frame(const struct packet *packet)
 {
@@ -209,12 +231,21 @@ static void prefetch_frame(const struct packet *packet)
 	PREFETCH_READ(packet->data + (size_t)2 * CACHE_LINE);
 }
 
+static void process(struct core *core, const struct parsed *parsed)
+{
+	enum drop_reason reason = segment_input(core, parsed);
+
+	if (reason)
+		core->counters.drops[reason]++;
+}
+
 static void burst(struct stack *stack, const struct packet *packets, uint32_t count)
 {
 	struct parsed parsed[STACK_BURST];
 	struct core *core = &stack->core;
 	uint32_t segments = 0;
 
+	stage_begin(&core->stages, STAGE_PARSE);
 	for (uint32_t i = 0; i < count; i++) {
 		core->counters.rx_packets++;
 		core->counters.rx_bytes += packets[i].bytes;
@@ -226,16 +257,17 @@ static void burst(struct stack *stack, const struct packet *packets, uint32_t co
 		flow_table_prefetch(&core->table, parsed[i].hash);
 	for (uint32_t i = 0; i < segments; i++)
 		verify(core, &parsed[i]);
+	stage_begin(&core->stages, STAGE_PROBE);
 	for (uint32_t i = 0; i < segments; i++)
 		probe(core, &parsed[i]);
+	stage_begin(&core->stages, STAGE_LOOK_AHEAD);
 	for (uint32_t i = 0; i < segments; i++)
 		look_ahead(core, &parsed[i]);
-	for (uint32_t i = 0; i < segments; i++) {
-		enum drop_reason reason = parsed[i].frame ? segment_input(core, &parsed[i]) : DROP_NONE;
-
-		if (reason)
-			core->counters.drops[reason]++;
-	}
+	stage_begin(&core->stages, STAGE_PROCESS);
+	for (uint32_t i = 0; i < segments; i++)
+		if (parsed[i].frame)
+			process(core, &parsed[i]);
+	stage_begin(&core->stages, STAGE_OUTSIDE);
 }
 
 void stack_rx(struct stack *stack, uint64_t now_us, struct packet *packets, uint32_t count)

@@ -145,6 +145,8 @@ struct stack_request {
 bool stack_request(struct stack *stack, struct stack_request *request);
 
 const struct counters *stack_counters(const struct stack *stack);
+/* Cycles of each stage so far; all zero unless compiled in. */
+const struct stages *stack_stages(const struct stack *stack);
 c10m_worker *stack_worker(struct stack *stack);
 
 /* What every pool holds, for tests, statistics and the memory report. */

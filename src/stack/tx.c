@@ -181,7 +181,9 @@ uint32_t stack_tx(struct stack *stack, uint64_t now_us, struct packet *packets, 
 	uint32_t count;
 
 	stack_set_time(stack, now_us);
+	stage_begin(&core->stages, STAGE_TIMERS);
 	run_timers(stack);
+	stage_begin(&core->stages, STAGE_OUTPUT);
 	count = net_replies_take(&core->net, packets, room_for_replies(core, max));
 	for (uint32_t i = 0; i < count; i++)
 		core->counters.tx_bytes += packets[i].bytes;
@@ -198,6 +200,7 @@ uint32_t stack_tx(struct stack *stack, uint64_t now_us, struct packet *packets, 
 	core->counters.tx_packets += count;
 	if (max && count == max && stack_has_output(stack))
 		core->counters.stack_tx_stalls++;
+	stage_begin(&core->stages, STAGE_OUTSIDE);
 	return count;
 }
 

@@ -15,6 +15,7 @@
 #include "mem/arena.h"
 #include "mem/message.h"
 #include "net/net.h"
+#include "obs/stages.h"
 #include "tcp/admission.h"
 #include "tcp/tcb.h"
 #include "timer/wheel.h"
@@ -117,6 +118,7 @@ struct core {
 	uint32_t fanout_left; /* ... and how many more connections they may be given at that time */
 	struct service_deadlines deadlines[SERVICES_MAX];
 	struct admission admission;
+	struct stages stages;
 	uint64_t owned[65536 / 64]; /* a bit for each port that is ours to answer for */
 	uint8_t listeners[65536];   /* service + 1 of a port; 0: nobody */
 };
