@@ -214,6 +214,15 @@ static bool refuse(char error[OPTIONS_ERROR_BYTES], const char *sentence)
 	return false;
 }
 
+/* The net's hosts, or the address alone; on a shared one the kernel has its say in every port. */
+static void choose_sources(struct load_config *config, const struct run_config *run)
+{
+	struct ipv4_range net = run_config_sources(run);
+
+	config->source_address = net.count ? net.first : run->shared ? 0 : run->address;
+	config->source_count = net.count ? net.count : run->shared ? 0 : 1;
+}
+
 static bool check_target(const struct load_config *config, const struct run_config *run,
 			 char error[OPTIONS_ERROR_BYTES])
 {
@@ -221,6 +230,12 @@ static bool check_target(const struct load_config *config, const struct run_conf
 
 	if (run->address == config->target_address && !run->shared)
 		return refuse(error, "--target is the load generator's own address: give the server's");
+	if (config->source_count > 1 &&
+	    config->target_address - config->source_address < config->source_count)
+		return refuse(error, "--source-net holds --target: take a net that is nobody's");
+	if (config->source_count > 1 &&
+	    config->target_address - config->source_address < config->source_count)
+		return refuse(error, "--source-net holds --target: take a net that is nobody's");
 	if (run->prefix_given && !run->gateway && ((run->address ^ config->target_address) & mask))
 		return refuse(
 			error,
@@ -248,7 +263,7 @@ static bool check_room(const struct load_config *config, const struct run_config
 		 (unsigned long)ports, config->target_ports, config->target_ports == 1 ? "" : "s",
 		 (unsigned long)room,
 		 run->shared ? "reserve more --client-ports"
-			     : "give more of the target's ports, as in --target A:7-9");
+			     : "give more addresses to connect from, as in --source-net 10.64.0.0/12");
 	return false;
 }
 
@@ -290,8 +305,7 @@ bool load_options_check(struct load_options *options, struct run_config *run, ch
 	config->churn = config->protocol == LOAD_CONNECT || config->requests_per_connection > 0;
 	config->connections = run->connections;
 	config->workers = run->workers;
-	config->source_address = run->shared ? 0 : run->address;
-	config->source_count = run->shared ? 0 : 1;
+	choose_sources(config, run);
 	options->interface = run->interface;
 	sentence = contradiction(options);
 	if (sentence)

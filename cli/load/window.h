@@ -13,7 +13,9 @@
 #define WINDOW_MOST    4096.0
 #define WINDOW_LOST_US 500000 /* a SYN is sent again after a second (RFC 6298): slower than this was loss */
 #define WINDOW_CALM_US 1000000
-#define WINDOW_SLACK   300 /* microseconds beyond four times the fastest that are no queue */
+#define WINDOW_SLACK   100   /* microseconds beyond twice the fastest that are no queue */
+#define WINDOW_NEAR    512.0 /* more than that only fills, and overflows, the rings of interfaces ... */
+#define WINDOW_FAR_US  2000  /* ... unless the peer is so far away that most are on their way */
 
 struct window {
 	double size, threshold;
@@ -35,12 +37,17 @@ PURE_INLINE void window_lost(struct window *window, uint64_t now_us)
 	window->size = window->threshold;
 }
 
+PURE_INLINE double window_most(const struct window *window)
+{
+	return window->fastest_us < WINDOW_FAR_US ? WINDOW_NEAR : WINDOW_MOST;
+}
+
 PURE_INLINE void window_answered(struct window *window, uint64_t now_us, uint64_t took_us)
 {
 	window->fastest_us = MIN_OF(window->fastest_us, took_us);
 	if (took_us > WINDOW_LOST_US && window->fastest_us < WINDOW_LOST_US / 4)
 		window_lost(window, now_us);
-	else if (took_us <= 4 * window->fastest_us + WINDOW_SLACK && window->size < WINDOW_MOST)
+	else if (took_us <= 2 * window->fastest_us + WINDOW_SLACK && window->size < window_most(window))
 		window->size += window->size < window->threshold ? 1 : 1 / window->size;
 }
 

@@ -5,11 +5,10 @@ import os
 import re
 import signal
 import textwrap
-import time
 
 import pytest
 
-from hosts import Hosts, command, wait_until
+from hosts import Hosts, command
 from test_serve import ADDRESS, serve
 
 OWN = "10.77.0.20"
@@ -233,6 +232,37 @@ def test_several_workers(hosts):
     assert result["lost"] == 0
 
 
+def test_source_net(hosts):
+    """More addresses than our own: the kernel's server has a route to them, and sees them."""
+    hosts.run("server", ["ip", "route", "add", "10.64.0.0/24", "via", OWN])
+    kernel_server(hosts, """
+        def serve(end):
+            peer = end.getpeername()[0]
+            assert peer.startswith("10.64.0."), peer
+            while data := end.recv(65536):
+                end.sendall(data)
+            end.close()
+        each(serve, listen())
+        """)
+    result = load(hosts, "--connections", 600, "--source-net", "10.64.0.0/24", "--prove", "both",
+                  target=f"{KERNEL}:7")
+    assert result["proved_before"] == result["proved_after"] == 600 and result["lost"] == 0
+
+
+def test_over_a_wire(hosts, tmp_path):
+    """No interface, more connections than one address has ports, both ends c10m."""
+    wire = tmp_path / "wire"
+    hosts.start("server", [Hosts.built("c10m"), "serve", "echo", "--wire", wire, "--address", "10.80.0.1/24",
+                           "--gateway", "10.80.0.2", "--connections", "100k"])
+    args = [Hosts.built("c10m"), "load", "--wire", wire, "--address", "10.80.0.2/24", "--target", "10.80.0.1:7",
+            "--source-net", "10.64.0.0/20", "--connections", "70k", "--prove", "both", "--duration", "1", "--json"]
+    done = hosts.run("client", args, timeout=60, check=False)
+    result = json.loads(done.stdout)
+    assert done.returncode == 0, done.stderr
+    assert result["proved_before"] == result["proved_after"] == result["closed"] == 70000
+    assert result["lost"] == result["not_opened"] == 0
+
+
 # --- what servers do wrong --------------------------------------------------------------------
 
 
@@ -399,6 +429,13 @@ def test_more_connections_than_ports(hosts):
     assert "64513 connections do not fit" in sentence and "64512" in sentence
     sentence = wrong(hosts, "--target", f"{ADDRESS}:7-8", "--connections", "10M")
     assert "129024" in sentence
+
+
+def test_source_net_and_target_overlap(hosts):
+    words = "--connections", "100", "--gateway", "10.77.0.1"
+    assert "holds --target" in wrong(hosts, *words, "--target", "10.64.3.4:7", "--source-net", "10.64.0.0/16")
+    sentence = wrong(hosts, "--target", f"{ADDRESS}:7", "--source-net", "10.64.0.0/28", "--connections", "1M")
+    assert "14 addresses" in sentence
 
 
 def test_wrong_targets(hosts):
