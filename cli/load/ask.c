@@ -56,9 +56,12 @@ static uint64_t owed(const struct load_engine *engine)
 	const struct load_config *config = engine->config;
 	uint32_t limit = in_flight_max(engine);
 
-	if (config->request_rate)
-		return schedule_owed(&engine->requests, engine->now_us);
-	return limit > engine->in_flight ? limit - engine->in_flight : 0;
+	uint64_t room = limit > engine->in_flight ? limit - engine->in_flight : 0, due;
+
+	if (!config->request_rate)
+		return room;
+	due = schedule_owed(&engine->requests, engine->now_us);
+	return MIN_OF(room, due);
 }
 
 /* Asks on those of a few places where somebody is free; returns how many. */
@@ -106,8 +109,8 @@ uint64_t ask_next_us(const struct load_engine *engine)
 		return engine->cursor < c10m_conn_places(engine->worker) ? engine->now_us : UINT64_MAX;
 	if (config->protocol != LOAD_ECHO && config->protocol != LOAD_HTTP)
 		return UINT64_MAX;
-	if (engine->held <= engine->in_flight)
-		return UINT64_MAX; /* all are busy: an answer comes first */
+	if (engine->held <= engine->in_flight || engine->in_flight >= in_flight_max(engine))
+		return UINT64_MAX; /* enough are busy: an answer comes first */
 	if (config->request_rate)
 		return schedule_next_us(&engine->requests);
 	return owed(engine) ? engine->now_us : UINT64_MAX;

@@ -97,6 +97,18 @@ static bool set_prove(void *target, const char *text, char error[OPTIONS_ERROR_B
 	return true;
 }
 
+static bool set_acks(void *target, const char *text, char error[OPTIONS_ERROR_BYTES])
+{
+	static const char *const words[] = {
+		[ACKS_AUTO] = "auto", [ACKS_QUICK] = "quick", [ACKS_DELAYED] = "delayed"};
+	int which = word_of(text, words, 3);
+
+	if (which < 0)
+		return wrong(error, "--acks", "quick, delayed or auto", text);
+	((struct load_options *)target)->acks = (enum load_acks)which;
+	return true;
+}
+
 #define AT(field)               .offset = offsetof(struct load_options, field)
 #define NUMBER(field, from, to) .kind = OPTION_NUMBER, AT(field), .min = (from), .max = (to)
 #define FLAG(field)             .kind = OPTION_FLAG, AT(field)
@@ -119,8 +131,15 @@ const struct option_spec load_specs[] = {
 	 "requests a second, on connections chosen at random; latency counts from the time at\n"
 	 "which a request was meant to be sent. Default: the next one when one is answered",
 	 NUMBER(config.request_rate, 1, 100000000)},
-	{"in-flight", "N", "requests without answer at a time, where there is no rate (256)",
+	{"in-flight", "N",
+	 "requests without answer at a time, at most (256; with --request-rate 16384). What is\n"
+	 "meant to be sent while so many are out waits, and its latency counts on",
 	 NUMBER(config.in_flight, 1, 1u << 26)},
+	{"acks", "WHEN",
+	 "how answers are acknowledged: quick (at once), delayed (with the next request, or\n"
+	 "within --delayed-ack-ms); default: delayed, unless there are so many connections that\n"
+	 "the next request mostly comes later",
+	 CUSTOM(set_acks)},
 	{"payload", "BYTES", "length of an echo (64)", NUMBER(config.payload, 8, 1u << 20)},
 	{"duration", "S", "seconds of load, when all connections are open (10); 0: none",
 	 NUMBER(config.duration_s, 0, 86400 * 7)},
@@ -162,11 +181,7 @@ void load_options_init(struct load_options *options)
 {
 	*options = (struct load_options){
 		.path = "/",
-		.config = {.in_flight = 256,
-			   .payload = 64,
-			   .duration_s = 10,
-			   .late_ms = 10000,
-			   .message_wait_s = 60},
+		.config = {.payload = 64, .duration_s = 10, .late_ms = 10000, .message_wait_s = 60},
 	};
 }
 
@@ -285,6 +300,29 @@ static bool make_http_request(struct load_options *options, char error[OPTIONS_E
 	return true;
 }
 
+/* A rate is meant to be kept: the bound is only to be so small that nothing waits for as long as a
+ * retransmission takes. */
+static void choose_in_flight(struct load_config *config)
+{
+	if (config->in_flight == 0)
+		config->in_flight = config->request_rate ? 16384 : 256;
+}
+
+/* Whether a connection's next request comes while its acknowledgement would wait. Where no rate tells, a
+ * million requests a second are assumed. */
+static void choose_acks(struct load_options *options, const struct run_config *run)
+{
+	const struct load_config *config = &options->config;
+	uint32_t delay_ms = run->delayed_ack_ms ? run->delayed_ack_ms : 40;
+	uint64_t requests = config->request_rate ? config->request_rate : 1000000;
+
+	if (options->acks == ACKS_AUTO && (config->churn || config->protocol == LOAD_STREAM ||
+					   requests * delay_ms / 1000 > config->connections))
+		options->acks = ACKS_DELAYED;
+	else if (options->acks == ACKS_AUTO)
+		options->acks = ACKS_QUICK;
+}
+
 /* Connections that end still have their block for a while. */
 static void size_stack(const struct load_config *config, struct run_config *run)
 {
@@ -306,7 +344,7 @@ bool load_options_check(struct load_options *options, struct run_config *run, ch
 	config->connections = run->connections;
 	config->workers = run->workers;
 	choose_sources(config, run);
-	options->interface = run->interface;
+	options->interface = run->interface ? run->interface : "";
 	sentence = contradiction(options);
 	if (sentence)
 		return refuse(error, sentence);
@@ -317,6 +355,8 @@ bool load_options_check(struct load_options *options, struct run_config *run, ch
 		return false;
 	if (sys_entropy_fill(&config->secret, sizeof(config->secret)) < 0)
 		return refuse(error, "the machine gives no randomness: check /dev/urandom");
+	choose_in_flight(config);
+	choose_acks(options, run);
 	size_stack(config, run);
 	return true;
 }

@@ -5,9 +5,12 @@
 #include "load.h"
 #include "run/run.h"
 
+enum load_acks { ACKS_AUTO, ACKS_QUICK, ACKS_DELAYED };
+
 struct load_options {
 	struct load_config config;
 	bool http_close, json, quiet;
+	enum load_acks acks;
 	const char *path, *csv, *plot;
 	const char *interface;
 };

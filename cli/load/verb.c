@@ -14,10 +14,14 @@ static struct load_shown shown[OWNER_WORKERS_MAX];
 static atomic_flag shown_locks[OWNER_WORKERS_MAX];
 static struct load_interface before;
 
+static struct c10m_service service;
+
 static bool check(struct run_config *run, char error[OPTIONS_ERROR_BYTES])
 {
 	if (!load_options_check(&options, run, error) || !series_check(&options, error))
 		return false;
+	if (options.acks == ACKS_QUICK)
+		service.flags |= C10M_QUICKACK;
 	interface_read(options.interface, &before);
 	engines_prepare(&options.config, shown, shown_locks);
 	return progress_begin(&options, shown, shown_locks, error);
@@ -79,7 +83,6 @@ int verb_load(int argc, char **argv)
 		.check = check,
 		.ended = ended,
 	};
-	static struct c10m_service service;
 	char error[OPTIONS_ERROR_BYTES] = "";
 	int code;
 

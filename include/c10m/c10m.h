@@ -57,6 +57,8 @@ enum c10m_close_reason {
 
 /* Bits of c10m_service.flags. */
 #define C10M_NODELAY 0x1u /* no Nagle: small segments go at once (RFC 9293 section 3.7.4) */
+#define C10M_QUICKACK \
+	0x2u /* what comes is acknowledged at once: for those who mostly do not answer it soon */
 
 /* --- Limits: who may connect to a service, and how often.
  *

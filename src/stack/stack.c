@@ -183,7 +183,6 @@ static void settings_init(struct core *core, const struct stack_config *config)
 {
 	core->settings = (struct core_settings){
 		.initial_window_segments = config->initial_window_segments,
-		.delayed_ack_ms = config->delayed_ack_ms,
 		.rto_min_us = config->rto_min_ms * 1000,
 		.rto_initial_us = config->rto_initial_ms * 1000,
 		.time_wait_ms = config->time_wait_ms,
@@ -238,6 +237,7 @@ static void services_init(struct core *core, const struct stack_config *config)
 			.groups = from->groups,
 			.groups_at = (uint32_t)groups_at(from),
 			.nodelay = from->flags & C10M_NODELAY,
+			.delayed_ack_ms = from->flags & C10M_QUICKACK ? 0 : config->delayed_ack_ms,
 		};
 		core->services[i].wscale = scale_for(core->services[i].receive_bytes);
 		core->deadlines[i] = (struct service_deadlines){

@@ -54,6 +54,7 @@ struct sweep {
 /* A service's settings, defaults filled in. */
 struct tcp_service {
 	uint32_t receive_bytes, send_bytes, keepalive_ms, user_timeout_ms;
+	uint32_t delayed_ack_ms; /* 0: at once */
 	const struct congestion_control *congestion;
 	uint16_t port;
 	uint32_t groups, groups_at; /* how many a connection may be in; where they stand in its block */
@@ -67,8 +68,7 @@ struct service_deadlines {
 };
 
 struct core_settings {
-	uint32_t initial_window_segments, delayed_ack_ms, rto_min_us, rto_initial_us, time_wait_ms,
-		fin_wait2_ms;
+	uint32_t initial_window_segments, rto_min_us, rto_initial_us, time_wait_ms, fin_wait2_ms;
 	bool no_timestamps, no_window_scale, no_sack, always_cookies, tx_checksum, tx_segmentation, shared;
 };
 

@@ -368,6 +368,19 @@ void tcp_fin_received(struct core *core, struct tcb *tcb)
 	}
 }
 
+/* What is to be sent soon takes the acknowledgement along; who sends nothing soon says so. */
+static void delay_ack(struct core *core, struct tcb *tcb)
+{
+	uint32_t ms = core->services[tcb->service].delayed_ack_ms;
+
+	if (ms) {
+		conn_set_timer(core, tcb, TCB_TIMER_DELACK, core->now_tick + ms);
+		return;
+	}
+	tcb->pending |= TCB_ACK_NOW;
+	conn_ready(core, tcb_index(core, tcb));
+}
+
 void tcp_taken(struct core *core, struct tcb *tcb, const struct tcp_result *result, uint32_t taken)
 {
 	uint32_t index = tcb_index(core, tcb);
@@ -397,7 +410,7 @@ void tcp_taken(struct core *core, struct tcb *tcb, const struct tcp_result *resu
 		tcb->pending |= TCB_ACK_NOW;
 		conn_ready(core, index);
 	} else if (taken && !(tcb->timers & TCB_TIMER_DELACK)) {
-		conn_set_timer(core, tcb, TCB_TIMER_DELACK, core->now_tick + core->settings.delayed_ack_ms);
+		delay_ack(core, tcb);
 	}
 }
 

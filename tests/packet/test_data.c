@@ -37,6 +37,30 @@ static void every_second_full_segment_is_acknowledged(void **state)
 	test_finish(t);
 }
 
+/* Who seldom answers need not wait for something to send along. An answer takes it along all the same. */
+static void quickack_acknowledges_at_once(void **state)
+{
+	struct test *t = test_begin();
+	struct burst *burst = calloc(1, sizeof(*burst));
+
+	(void)state;
+	t->services[0].flags |= C10M_QUICKACK;
+	test_start(t);
+	open_server(t);
+	t->app.quiet = true;
+	inject(t, "P. seq 1 ack 1 len 10");
+	expect(t, ". seq 1 ack 11");
+	burst_add(t, burst, "P. seq 11 ack 1 len 10");
+	burst_add(t, burst, "P. seq 21 ack 1 len 10");
+	inject_burst(t, burst);
+	free(burst);
+	expect(t, ". seq 1 ack 31");
+	pass_ms(t, 1000);
+	expect_nothing(t);
+	assert_int_equal(counted(t, tcp_delayed_acks), 0);
+	test_finish(t);
+}
+
 /* The path may be narrower than either side knows: bytes count, not full segments (RFC 5681 section 4.2). */
 static void smaller_segments_are_acknowledged_by_bytes(void **state)
 {
@@ -748,6 +772,7 @@ static void trap_output_is_flushed_at_the_end_of_every_burst(void **state)
 static const struct CMUnitTest tests[] = {
 	TEST(data_in_order),
 	TEST(every_second_full_segment_is_acknowledged),
+	TEST(quickack_acknowledges_at_once),
 	TEST(smaller_segments_are_acknowledged_by_bytes),
 	TEST(one_burst_makes_one_acknowledgement),
 	TEST(out_of_order_segments_in_one_burst_each_answered),
