@@ -32,15 +32,19 @@ struct http_state {
 	bool eof;               /* the peer has closed its direction */
 	bool host, expect;      /* headers that were there */
 	uint8_t name_bytes, target_bytes;
-	bool in_value; /* the last header callback was a value */
+	bool in_value;   /* the last header callback was a value */
+	bool in_request; /* part of one has come */
 	char name[NAME_BYTES];
 	char target[TARGET_BYTES];
+	c10m_handle newer, older; /* all connections of a worker are linked, for on_stop */
 };
 
 static const char hello[] = "Hello from c10m\n";
 static const char continue_text[] = "HTTP/1.1 100 Continue\r\n\r\n";
 static char slice[SLICE_BYTES]; /* every long body is made of it */
 static uint32_t root_bytes;
+static _Thread_local c10m_handle newest; /* of this worker */
+static _Thread_local bool stopping;      /* each connection ends with the response that it waits for */
 
 /* --- responses ------------------------------------------------------------------ */
 
@@ -183,7 +187,7 @@ static bool advance_response(c10m_conn *conn, struct http_state *state)
 	if (!push_response(conn, state))
 		return false;
 	state->status = 0;
-	if (state->keep)
+	if (state->keep && !stopping)
 		return true;
 	finish(conn, state);
 	return false;
@@ -193,7 +197,7 @@ static void start_response(struct http_state *state, uint16_t status, uint64_t b
 {
 	state->status = status;
 	state->body_bytes = body_bytes;
-	state->keep = keep;
+	state->keep = keep && !stopping;
 	state->sent = 0;
 	state->date = (uint32_t)time(NULL);
 }
@@ -258,6 +262,7 @@ static int on_message_begin(http_parser *parser)
 	state->host = state->expect = state->in_value = false;
 	state->name_bytes = state->target_bytes = 0;
 	state->request_bytes = 0;
+	state->in_request = true;
 	return 0;
 }
 
@@ -355,6 +360,7 @@ static int on_message_complete(http_parser *parser)
 	uint16_t status = route(state, &body_bytes);
 	bool keep = http_should_keep_alive(parser) && parser->method != HTTP_CONNECT;
 
+	state->in_request = false;
 	state->head_only = parser->method == HTTP_HEAD;
 	state->old = parser->http_minor == 0;
 	start_response(state, status, body_bytes, keep);
@@ -385,11 +391,35 @@ static void answer_parser_error(struct http_state *state)
 
 /* --- the service -------------------------------------------------------------------- */
 
+static struct http_state *state_behind(c10m_conn *neighbour, c10m_handle handle)
+{
+	return handle ? c10m_conn_state(c10m_conn_find(c10m_conn_worker(neighbour), handle)) : NULL;
+}
+
 static void on_open(c10m_conn *conn)
 {
-	struct http_state *state = c10m_conn_state(conn);
+	struct http_state *state = c10m_conn_state(conn), *older = state_behind(conn, newest);
 
 	http_parser_init(&state->parser, HTTP_REQUEST);
+	state->older = newest;
+	newest = c10m_conn_handle(conn);
+	if (older)
+		older->newer = newest;
+}
+
+static void on_close(c10m_conn *conn, enum c10m_close_reason reason)
+{
+	struct http_state *state = c10m_conn_state(conn);
+	struct http_state *newer = state_behind(conn, state->newer),
+			  *older = state_behind(conn, state->older);
+
+	(void)reason;
+	if (newer)
+		newer->older = state->older;
+	else
+		newest = state->older;
+	if (older)
+		older->newer = state->newer;
 }
 
 /* Requests, until one of them has to wait. */
@@ -438,6 +468,29 @@ static void on_timer(c10m_conn *conn)
 	c10m_close(conn);
 }
 
+static void on_start(c10m_worker *worker)
+{
+	(void)worker;
+	newest = 0;
+	stopping = false;
+}
+
+/* Who waits for nothing is told now, the others by their response: "Connection: close". */
+static void on_stop(c10m_worker *worker)
+{
+	c10m_handle handle = newest;
+
+	stopping = true;
+	while (handle) {
+		c10m_conn *conn = c10m_conn_find(worker, handle);
+		struct http_state *state = c10m_conn_state(conn);
+
+		handle = state->older;
+		if (state->status == 0 && !state->closing && !state->in_request)
+			finish(conn, state);
+	}
+}
+
 void http_service_setup(uint32_t body_bytes)
 {
 	root_bytes = body_bytes;
@@ -454,4 +507,7 @@ void http_service_init(struct c10m_service *service)
 	service->on_writable = on_writable;
 	service->on_eof = on_eof;
 	service->on_timer = on_timer;
+	service->on_close = on_close;
+	service->on_start = on_start;
+	service->on_stop = on_stop;
 }

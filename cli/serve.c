@@ -252,12 +252,24 @@ static void prepare(void)
 		chosen->prepare();
 }
 
+static bool check(struct run_config *config, char error[OPTIONS_ERROR_BYTES])
+{
+	(void)config;
+	if (!options.source_burst || options.source_rate)
+		return true;
+	snprintf(
+		error, OPTIONS_ERROR_BYTES,
+		"--source-burst needs --source-rate: it is how many connections of a source may come at once "
+		"when so many a second may");
+	return false;
+}
+
 static int serve(const struct server *server, int argc, char **argv)
 {
 	char usage[128], title[32];
 	struct option_group extra = {title, server->specs, server->spec_count, &options};
 	const struct run_program program = {
-		.name = "c10m", .usage = usage, .about = server->about, .extra = &extra};
+		.name = "c10m", .usage = usage, .about = server->about, .extra = &extra, .check = check};
 
 	snprintf(usage, sizeof(usage), "c10m serve %s --interface IF --address A/LEN [--port P] [options]",
 		 server->name);

@@ -92,7 +92,7 @@ struct c10m_limits {
 	size_t allow_count, deny_count;
 	uint32_t source_connections; /* at the same time */
 	uint32_t source_rate;        /* new connections a second, at most 1000000 ... */
-	uint32_t source_burst;       /* ... and so many at once; 0: source_rate */
+	uint32_t source_burst;       /* ... and so many at once; 0: source_rate. Only with source_rate */
 	uint32_t source_bits;        /* 1 to 32; 0: 32 */
 	uint32_t flags;
 	uint32_t reserved[3]; /* zero */

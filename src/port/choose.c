@@ -80,6 +80,11 @@ static bool is_tap_to_make(const char *interface)
 	return strncmp(interface, "tap", 3) == 0 && if_nametoindex(interface) == 0;
 }
 
+bool port_is_tap(const char *interface)
+{
+	return tap_is_device(interface) || is_tap_to_make(interface);
+}
+
 /* What another port does not change: the interface is not there, not up, or not to be had as asked. */
 static bool is_final(int result)
 {
@@ -126,7 +131,7 @@ static int open_best(const struct port_choice *choice, struct port **ports, uint
 {
 	const char *name = choice->interface;
 
-	if (name && (tap_is_device(name) || is_tap_to_make(name)))
+	if (name && port_is_tap(name))
 		return open_tap_or_other(choice, ports, max_ports, reason, error);
 	return open_afxdp_or_packet(choice, ports, max_ports, reason, error);
 }

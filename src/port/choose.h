@@ -39,6 +39,9 @@ struct port_choice {
 	bool no_checksums;       /* wire alone */
 };
 
+/* Whether PORT_KIND_AUTO opens a TAP device for this name, unless another program holds it. */
+bool port_is_tap(const char *interface);
+
 /* Opens one port a queue into ports[0..max_ports), and says in `reason` why this kind ("" when the user named
  * it). Returns the number of ports, or a negative errno with a sentence for the user in error. */
 int port_choose_open(const struct port_choice *choice, struct port **ports, uint32_t max_ports,

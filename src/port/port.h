@@ -54,6 +54,7 @@ struct port {
 	struct port_caps caps;
 	struct port_stats stats;
 	int wait_fd;        /* to poll for input; -1: none, the caller must not sleep long */
+	bool gone;          /* the interface was deleted: nothing comes or goes any more */
 	const char *advice; /* what the user should know about it; NULL: nothing */
 	char text[96];      /* one line for people: what it is and which mode it runs in */
 };

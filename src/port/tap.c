@@ -24,8 +24,10 @@ static struct tap_port *tap_of(struct port *port)
 /* A device that was deleted gives no more frames, and would end every sleep at once. */
 static void tap_read_failed(struct tap_port *tap, int number)
 {
-	if (number != EAGAIN && number != EINTR)
-		tap->port.wait_fd = -1;
+	if (number == EAGAIN || number == EINTR)
+		return;
+	tap->port.wait_fd = -1;
+	tap->port.gone = number == EBADFD;
 }
 
 static uint32_t tap_rx(struct port *port, struct packet *packets, uint32_t max)

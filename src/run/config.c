@@ -2,6 +2,7 @@
  * In: texts from the command line. Out: struct run_config. Owns: the table of options. */
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "run/config.h"
 #include "run/helpers.h"
@@ -31,9 +32,18 @@ static bool set_address(void *target, const char *text, char error[OPTIONS_ERROR
 
 	config->prefix_given = ipv4_prefix_from_text(text, &config->address, &bits);
 	config->prefix_bits = (uint8_t)bits;
-	if ((config->prefix_given || ipv4_from_text(text, &config->address)) &&
-	    ipv4_is_unicast(config->address))
-		return true;
+	if (config->prefix_given || ipv4_from_text(text, &config->address)) {
+		if (ipv4_is_unicast(config->address) && config->address >> 24 != 127)
+			return true;
+		if (config->address >> 24 == 127) {
+			snprintf(
+				error, OPTIONS_ERROR_BYTES,
+				"--address: %.40s is a loopback address, which never leaves its own host and "
+				"cannot be served on: take one of the interface's network",
+				text);
+			return false;
+		}
+	}
 	return refuse(error, "--address", "an IPv4 address of a host with its prefix, such as 10.0.0.1/24",
 		      text);
 }
@@ -297,6 +307,36 @@ static const char *wrong_with_wire(const struct run_config *config)
 	return NULL;
 }
 
+/* Where there are fewer processors than workers some must share. */
+static bool cpu_named_twice(const struct run_config *config)
+{
+	if (sysconf(_SC_NPROCESSORS_ONLN) < (long)config->cpu_count)
+		return false;
+	for (uint32_t i = 0; i < config->cpu_count; i++)
+		for (uint32_t j = 0; j < i; j++)
+			if (config->cpus[i] == config->cpus[j])
+				return true;
+	return false;
+}
+
+/* NULL: the kernel's end of a device is ours to name, if there is to be one. */
+static const char *wrong_with_tap_address(const struct run_config *config)
+{
+	bool tap = config->via == PORT_KIND_TAP || (config->via == PORT_KIND_AUTO && !config->shared &&
+						    config->interface && port_is_tap(config->interface));
+
+	if (!config->tap_address)
+		return NULL;
+	if (!tap)
+		return "--tap-address is for TAP devices alone, and this is none: leave it out, or say "
+		       "--interface tap0";
+	if (config->tap_address == config->address)
+		return "--tap-address is the kernel's own address, not the server's: give another host's";
+	if ((config->tap_address ^ config->address) & network_mask(config))
+		return "--tap-address must be in the network of --address";
+	return NULL;
+}
+
 static const char *wrong_with_interface(const struct run_config *config)
 {
 	const char *wrong = NULL;
@@ -315,14 +355,14 @@ static const char *wrong_with_interface(const struct run_config *config)
 		wrong = "--address needs a prefix of 1 to 32 bits, such as 10.0.0.1/24";
 	else if (!address_names_host(config))
 		wrong = "--address names a whole network, or its broadcast address: pick a host's in between";
-	else if (config->tap_address && config->tap_address == config->address)
-		wrong = "--tap-address is the kernel's own address, not the server's: give another host's";
-	else if (config->tap_address && ((config->tap_address ^ config->address) & network_mask(config)))
-		wrong = "--tap-address must be in the network of --address";
+	else if (wrong_with_tap_address(config))
+		wrong = wrong_with_tap_address(config);
 	else if (config->gateway && config->gateway == config->address)
 		wrong = "--gateway cannot be the server's own address: give the router's";
 	else if (config->cpu_count > 1 && config->cpu_count != config->workers)
 		wrong = "--cpu takes one processor, or as many as there are workers";
+	else if (cpu_named_twice(config))
+		wrong = "--cpu names a processor twice: each worker needs one of its own";
 	else if (config->owner != OWNER_BY_HASH && config->owner >= config->workers)
 		wrong = "--owner takes the number of a worker: they count from 0";
 	else if (config->capture_filter && !config->capture)

@@ -32,6 +32,7 @@
 #define ARENA_SLACK_BYTES 65536 /* the arena's header and the alignment of what is carved */
 #define PATIENCE_MS       1000  /* for resets at the end */
 #define PORTS_MAX         64    /* queues of the interface */
+#define LOSS_LOOK_US      100000
 
 struct run;
 
@@ -58,6 +59,8 @@ struct run {
 	struct port *interface_port; /* queue 0's own, behind these */
 	struct shared *shared;       /* what is held beside the kernel; NULL: the address is ours alone */
 	bool lost;                   /* the interface is gone */
+	bool packet_sockets;         /* is served by them */
+	uint64_t look_us;            /* when it is looked for, if it is down */
 	struct stack_config stack_config; /* each worker's, but for its number */
 	struct fleet fleet;
 	struct member *members;
@@ -221,6 +224,7 @@ static bool open_port(struct run *run)
 		return false;
 	run->port_count = (uint32_t)count;
 	run->interface_port = run->ports[0];
+	run->packet_sockets = strcmp(run->ports[0]->ops->name, "packet") == 0;
 	if (count > 1 && (config->capture || config->faulty))
 		return refuse(run,
 			      "--capture and --fault need an interface with one queue, %s has %d: try "
@@ -561,6 +565,36 @@ static void interface_lost(void *context)
 	c10m_stop();
 }
 
+/* A TAP device says so itself; an interface that is down is looked for, which asks the system. */
+static bool interface_is_gone(struct run *run, uint64_t now_us)
+{
+	if (!run->packet_sockets || !packet_socket_down(run->interface_port))
+		return run->interface_port->gone;
+	if (now_us < run->look_us)
+		return false;
+	run->look_us = now_us + LOSS_LOOK_US;
+	return packet_socket_gone(run->interface_port);
+}
+
+/* Where no follower is told. */
+static bool look_for_loss(void *context, uint64_t now_us)
+{
+	struct run *run = context;
+
+	if (run->lost || likely(!interface_is_gone(run, now_us)))
+		return false;
+	say(run, "%s was deleted, or moved away: there is nothing left to serve on", run->config.interface);
+	interface_lost(run);
+	return true;
+}
+
+static uint64_t next_look_us(void *context)
+{
+	const struct run *run = context;
+
+	return run->packet_sockets && packet_socket_down(run->interface_port) ? run->look_us : UINT64_MAX;
+}
+
 /* The kernel's word on the interface, and on a shared one on all else. */
 static bool make_follower(struct run *run, struct member *member)
 {
@@ -573,8 +607,12 @@ static bool make_follower(struct run *run, struct member *member)
 		.mtu_max = run->config.mtu ? run->config.mtu : afxdp_mtu_max(),
 	};
 
-	if (!afxdp_is(run->interface_port))
+	if (!afxdp_is(run->interface_port)) {
+		if (worker->number == 0)
+			worker->hooks[worker->hook_count++] = (struct worker_hook){
+				.run = look_for_loss, .deadline_us = next_look_us, .context = run};
 		return true;
+	}
 	if (worker->number == 0) {
 		config.claims = run->shared;
 		config.port = run->interface_port;

@@ -101,7 +101,8 @@ static bool sources_make_sense(const struct stack_config *config)
 
 static bool counts_fit(const struct stack_config *config)
 {
-	bool fit = config->groups < 1u << 26;
+	/* References to messages live in the smallest chunks: without any a fan-out would wait for ever. */
+	bool fit = config->groups < 1u << 26 && config->chunks.count[0] > 0;
 
 	for (unsigned i = 0; i < MESSAGE_CLASSES; i++)
 		fit &= config->messages.count[i] < MESSAGE_COUNT_MAX;

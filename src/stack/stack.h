@@ -30,9 +30,9 @@ struct stack_config {
 	uint32_t extensions;   /* what attaches to busy connections; 0: a default from connections */
 	uint32_t destinations; /* 0: 1024; at most 65534 */
 	uint32_t sources;      /* remembered for c10m_limits, less than 2^26; 0: a default from connections */
-	struct chunk_config chunks;          /* all 0: a default from connections */
-	struct message_config messages;      /* all 0: a default from connections, 1 to 7 MB */
-	uint32_t groups;                     /* 0: a default from connections */
+	struct chunk_config chunks;     /* all 0: a default from connections; else some of the smallest */
+	struct message_config messages; /* all 0: a default from connections, 1 to 7 MB */
+	uint32_t groups;                /* 0: a default from connections */
 	const struct c10m_service *services; /* no two on one port, state_size 1 MB at most */
 	uint32_t service_count;
 	const struct owner *owner; /* which flows are ours, those of worker `id`; NULL: all of them */

@@ -76,6 +76,9 @@ static bool list_good(const struct c10m_prefix *list, size_t count)
 
 const char *admission_wrong(const struct c10m_limits *limits)
 {
+	if (limits->source_burst && !limits->source_rate)
+		return "source_burst needs source_rate, which is the cap that it lets a source exceed for a "
+		       "moment";
 	if (limits->source_rate > RATE_MAX || limits->source_burst > RATE_MAX)
 		return "source_rate and source_burst are at most 1000000";
 	if (limits->source_bits > 32)

@@ -2,12 +2,13 @@
 
 import json
 import re
+import shutil
 import signal
 import time
 
 import pytest
 
-from hosts import Hosts, command
+from hosts import ROOT, Hosts, command
 
 SERVERS = ["echo", "discard", "chargen", "http"]
 
@@ -50,6 +51,20 @@ def test_every_option_that_is_understood_is_explained(args):
             assert f"'--{letter}' is not understood" in c10m(*args, f"--{letter}").stderr
 
 
+@pytest.mark.parametrize("words, code, answer", [
+    (["sim", "--help"], 0, "usage: c10m-sim"), (["fuzz", "--help"], 0, "usage: ./dev fuzz"),
+    (["fuzz", "foo"], 2, "there are frame, session")])
+def test_dev_answers_before_it_builds(tmp_path, words, code, answer):
+    """In a copy that has nothing to build."""
+    for path in "dev", "tools/run-fuzzers", "tests/sim/main.c":
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(f"{ROOT}/{path}", tmp_path / path)
+    for name in "frame", "session":
+        (tmp_path / "tests/fuzz/corpus" / name).mkdir(parents=True)
+    done = command([tmp_path / "dev", *words], check=False)
+    assert done.returncode == code and answer in done.stdout + done.stderr, done.stderr
+
+
 def test_version():
     done = c10m("version")
     assert (done.returncode, done.stderr) == (0, "")
@@ -68,6 +83,9 @@ def test_version():
     ["serve", "echo", "--interface", "lo", "--address", "10.9.9.9/24", "--workers", "2", "--cpu", "0,1,2"],
     ["serve", "echo", "--interface", "lo", "--address", "10.9.9.9/24", "--capture-filter", "tcp"],
     ["serve", "echo", "--interface", "lo", "--address", "10.9.9.0/24"],
+    ["serve", "echo", "--interface", "lo", "--address", "127.0.0.1/8"],
+    ["serve", "echo", "--interface", "lo", "--address", "10.9.9.9/24", "--source-burst", "5"],
+    ["serve", "echo", "--interface", "lo", "--address", "10.9.9.9/24", "--tap-address", "10.9.9.8"],
     ["serve", "echo", "--interface", "lo", "--address", "10.9.9.9/24", "--fault", "loss=300%"],
     ["bench", "stack", "--connections", "0"], ["bench", "stack", "--burst", "65"], ["bench", "stack", "--acks", "x"],
     ["bench", "stack", "1000"], ["bridge"], ["bridge", "--a", "eth0"], ["bridge", "eth0", "eth1"],

@@ -69,6 +69,44 @@ def ask(process, word):
     return process.stdout.readline()
 
 
+HOLD_MANY = """
+import socket, sys
+address, port, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+links = [socket.create_connection((address, port), timeout=20) for _ in range(count)]
+def talk():
+    for link in links:
+        link.sendall(b"still there")
+        assert link.recv(100) == b"still there"
+    print("good", flush=True)
+talk()
+sys.stdin.readline()
+talk()
+try:
+    socket.create_connection((address, port), timeout=5)
+    print("not refused")
+except ConnectionRefusedError:
+    print("refused", flush=True)
+for link in links:
+    link.shutdown(socket.SHUT_WR)
+    assert link.recv(1) == b""
+print("closed")
+"""
+
+
+def drains(hosts, process, address, port, count):
+    """After SIGTERM open connections go on until their end, nobody comes in, and the run ends with the last."""
+    held, line = hosts.start("client", ["/usr/bin/python3", "-c", HOLD_MANY, address, port, count], stdin=subprocess.PIPE)
+    assert line == "good\n"
+    start = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    time.sleep(0.3)
+    out, err = held.communicate("go on\n", timeout=30)
+    assert out == "good\nrefused\nclosed\n", err
+    out, err = process.communicate(timeout=20)
+    assert process.returncode == 0 and time.monotonic() - start < 15, err
+    return err
+
+
 def refused(hosts):
     return client(hosts, f"""
         try:
@@ -90,6 +128,35 @@ def test_connections_may_go_on_after_a_stop(hosts):
     start = time.monotonic()
     out, err = process.communicate(timeout=10)
     assert time.monotonic() - start < 8 and (process.returncode, out) == (0, ""), err
+
+
+def test_http_closes_who_is_idle_when_it_stops(hosts):
+    """--drain-ms is not waited out for connections that are merely kept."""
+    process = serve(hosts, "http", "--drain-ms", "60000")
+    held, line = hosts.start("client", ["/usr/bin/python3", "-c", textwrap.dedent(f"""
+        import socket
+        links = [socket.create_connection(("{ADDRESS}", 80), timeout=20) for _ in range(50)]
+        for link in links[:40]:
+            link.sendall(b"GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n")
+            assert b"Hello" in link.recv(1000)
+        links[49].sendall(b"GET /bytes/1000 HTTP/1.1\\r\\n")
+        print("ready", flush=True)
+        for link in links[:49]:
+            assert link.recv(1) == b""  # in order: no reset
+            link.close()
+        links[49].sendall(b"Host: a\\r\\n\\r\\n")
+        answer = b""
+        while more := links[49].recv(10000):
+            answer += more
+        assert b"Connection: close" in answer and len(answer) > 1000, answer
+        print("good")
+        """)])
+    assert line == "ready\n"
+    start = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    assert held.communicate(timeout=20) == ("good\n", "")
+    _, err = process.communicate(timeout=10)
+    assert time.monotonic() - start < 10 and process.returncode == 0, err
 
 
 @pytest.mark.parametrize("twice", [False, True])

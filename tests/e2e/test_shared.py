@@ -16,6 +16,7 @@ import time
 import pytest
 
 from hosts import ROOT, Hosts, command, wait_until
+from test_serve import drains
 
 OURS, SECOND, GATEWAY, FAR = "10.77.0.2", "10.77.0.3", "10.77.0.1", "10.78.0.2"
 PORT, SSH = 8080, 22
@@ -221,6 +222,16 @@ def test_workers_share_too(hosts):
 
 
 # --- what changes ----------------------------------------------------------------------
+
+
+def test_connections_may_go_on_after_a_stop(hosts):
+    """The port stays claimed until the last has ended, and the kernel is undisturbed."""
+    kernel = Kernel(hosts)
+    process = serve(hosts, "--drain-ms", "30000", "--workers", "2" if os.cpu_count() > 1 else "1", server="echo")
+    drains(hosts, process, OURS, PORT, 60)
+    time.sleep(0.5)
+    kernel.undisturbed()
+    assert hosts.xdp("server") is None
 
 
 def test_addresses_come_and_go_under_load(hosts):

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from hosts import Hosts, wait_until
-from test_serve import ADDRESS, ECHO, client, curl, hashlib
+from test_serve import ADDRESS, ECHO, client, curl, drains, hashlib
 
 WORKERS = 2
 CPUS = [] if os.cpu_count() >= WORKERS else ["--cpu", "0,0"]
@@ -152,6 +152,14 @@ print(reset)
     assert holder.stdout.readline() == "open\n"
     stop(pair, process)
     assert holder.stdout.readline() == "100\n"
+
+
+def test_connections_of_all_workers_may_go_on_after_a_stop(pair):
+    """A worker that has none left goes on sending for the others."""
+    process = serve(pair, "echo", "--drain-ms", "30000")
+    err = drains(pair, process, ADDRESS, 7, 60)
+    opened = [int(count) for count in re.findall(r"^worker \d+: (\d+) connections opened", err, re.MULTILINE)]
+    assert len(opened) == WORKERS and min(opened) > 0 and sum(opened) == 60
 
 
 def test_nothing_stays_after_kill_9(pair):

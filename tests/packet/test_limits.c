@@ -587,6 +587,7 @@ static void bad_limits_change_nothing(void **state)
 	}
 	assert_int_equal(c10m_limits_set(worker, 0, &(struct c10m_limits){.source_bits = 33}), -EINVAL);
 	assert_int_equal(c10m_limits_set(worker, 0, &(struct c10m_limits){.source_rate = 1000001}), -EINVAL);
+	assert_int_equal(c10m_limits_set(worker, 0, &(struct c10m_limits){.source_burst = 5}), -EINVAL);
 	assert_int_equal(c10m_limits_set(worker, 0, &(struct c10m_limits){.flags = 0x80}), -EINVAL);
 	assert_int_equal(c10m_limits_set(worker, 0, &(struct c10m_limits){.reserved = {1}}), -EINVAL);
 	assert_int_equal(c10m_limits_set(worker, 0, &(struct c10m_limits){.allow_count = 1}), -EINVAL);

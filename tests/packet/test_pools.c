@@ -343,8 +343,9 @@ static void stack_init_refuses(void **state)
 
 	(void)state;
 	t->config.connections = 4;
-	t->config.chunks.count[0] = 4;
+	t->config.chunks.count[0] = t->config.chunks.count[1] = 4;
 	assert_true(accepts(t));
+	REFUSED(t->config.chunks.count[0] = 0);    /* a fan-out would wait for ever */
 	REFUSED(t->config.connections = 10000000); /* does not fit into this arena */
 	REFUSED(t->config.connections = 0);
 	REFUSED(t->config.connections = 1u << 26);

@@ -511,6 +511,8 @@ static void draw_limits(struct world *world, unsigned index)
 		.source_burst = random_below(random, 4),
 		.flags = random_below(random, 2) ? C10M_LIMITS_RESET : 0,
 	};
+	if (!node->limits.source_rate)
+		node->limits.source_burst = 0; /* makes no sense without */
 	if (random_chance(random, 1, 2))
 		node->services[2].limits = &node->limits;
 }

@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "run/config.h"
 
@@ -184,10 +185,36 @@ static void what_belongs_together(void **state)
 	assert_false(check("--interface lo --address 10.0.0.1/24 --workers 3 --cpu 1,0"));
 	assert_false(check("--interface lo --address 10.0.0.1/24 --cpu 1,0"));
 	assert_non_null(strstr(error, "--cpu"));
+	assert_true(check("--interface lo --address 10.0.0.1/24 --workers 2 --cpu 0,0") ==
+		    (sysconf(_SC_NPROCESSORS_ONLN) < 2));
+	assert_true(sysconf(_SC_NPROCESSORS_ONLN) < 2 || strstr(error, "twice"));
 	assert_true(check("--interface lo --address 10.0.0.1/24 --workers 2 --owner 1"));
 	assert_false(check("--interface lo --address 10.0.0.1/24 --workers 2 --owner 2"));
 	assert_false(check("--interface lo --address 10.0.0.1/24 --capture-filter tcp"));
 	assert_true(check("--interface lo --address 10.0.0.1/24 --capture-filter tcp --capture f"));
+}
+
+static void a_loopback_address_is_no_servers(void **state)
+{
+	(void)state;
+	assert_int_equal(parse("--address 127.0.0.1/8"), OPTIONS_WRONG);
+	assert_non_null(strstr(error, "loopback"));
+	assert_int_equal(parse("--address 127.9.9.9"), OPTIONS_WRONG);
+	assert_non_null(strstr(error, "loopback"));
+	assert_int_equal(parse("--address 224.0.0.1/24"), OPTIONS_WRONG);
+	assert_null(strstr(error, "loopback"));
+}
+
+static void a_tap_address_is_for_tap_devices(void **state)
+{
+	(void)state;
+	assert_true(check("--interface tap77 --address 10.0.0.1/24 --tap-address 10.0.0.2"));
+	assert_true(check("--interface eth7 --via tap --address 10.0.0.1/24 --tap-address 10.0.0.2"));
+	assert_false(check("--interface eth7 --address 10.0.0.1/24 --tap-address 10.0.0.2"));
+	assert_non_null(strstr(error, "TAP"));
+	assert_false(check("--interface lo --via packet --address 10.0.0.1/24 --tap-address 10.0.0.2"));
+	assert_false(check("--interface tap77 --via afxdp --address 10.0.0.1/24 --tap-address 10.0.0.2"));
+	assert_false(check("--wire /tmp/w --address 10.0.0.1/24 --tap-address 10.0.0.2"));
 }
 
 /* Each worker gets its share, and a little more: a hash is not a division. */
@@ -204,7 +231,7 @@ static void source_nets(void **state)
 		{"192.0.0.0/2", "multicast"},     {"240.0.0.0/8", "multicast"},
 		{"0.0.0.0/8", "0.0.0.0/8"},       {"0.5.0.0/16", "0.0.0.0/8"},
 	};
-	static const char good[] = "--interface i --address 10.0.0.1/24 --gateway 10.0.0.254 "
+	static const char good[] = "--interface tap77 --address 10.0.0.1/24 --gateway 10.0.0.254 "
 				   "--tap-address 10.0.0.9 ";
 	struct ipv4_range range;
 	char line[256];
@@ -368,6 +395,8 @@ int main(void)
 		cmocka_unit_test(help_and_version),
 		cmocka_unit_test(help_names_every_option),
 		cmocka_unit_test(what_belongs_together),
+		cmocka_unit_test(a_loopback_address_is_no_servers),
+		cmocka_unit_test(a_tap_address_is_for_tap_devices),
 		cmocka_unit_test(source_nets),
 		cmocka_unit_test(what_belongs_to_sharing),
 		cmocka_unit_test(workers_share_the_limits),

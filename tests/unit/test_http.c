@@ -72,6 +72,23 @@ void c10m_abort(c10m_conn *of)
 	aborted = 1;
 }
 
+c10m_worker *c10m_conn_worker(c10m_conn *of)
+{
+	return (c10m_worker *)of;
+}
+
+c10m_handle c10m_conn_handle(const c10m_conn *of)
+{
+	(void)of;
+	return 77;
+}
+
+c10m_conn *c10m_conn_find(c10m_worker *worker, c10m_handle handle)
+{
+	assert_int_equal(handle, 77);
+	return (c10m_conn *)worker;
+}
+
 void c10m_set_timer(c10m_conn *of, uint32_t ms)
 {
 	(void)of;
@@ -125,6 +142,7 @@ static int setup(void **state)
 	resumed = shut = closed = aborted = 0;
 	timer_ms = 0;
 	room = OUT_BYTES;
+	service.on_start(c10m_conn_worker(conn()));
 	service.on_open(conn());
 	return 0;
 }
@@ -493,6 +511,43 @@ static void idle_peer_closes(void **state)
 	assert_true(closed);
 }
 
+/* Who waits for nothing is closed; who waits gets what it asked for, and the word that it was the last. */
+static void a_stop_closes_who_is_idle(void **state)
+{
+	(void)state;
+	ask(GET("/"));
+	assert_false(shut);
+	service.on_stop(c10m_conn_worker(conn()));
+	assert_true(shut && timer_ms == HTTP_LINGER_MS);
+	ask(GET("/"));
+	assert_false(only_answer().close);
+	service.on_close(conn(), C10M_CLOSE_NORMAL);
+	service.on_stop(c10m_conn_worker(conn())); /* nobody is left */
+}
+
+static void a_stop_lets_requests_end(void **state)
+{
+	(void)state;
+	ask("GET /bytes/100 HTTP/1.1\r\nHost: a\r\n");
+	service.on_stop(c10m_conn_worker(conn()));
+	assert_false(shut || closed);
+	ask("\r\n");
+	assert_int_equal(only_answer().length, 100);
+	assert_true(only_answer().close && shut);
+}
+
+static void a_stop_lets_answers_end(void **state)
+{
+	(void)state;
+	room = 50;
+	ask(GET("/bytes/100"));
+	service.on_stop(c10m_conn_worker(conn()));
+	assert_false(shut || closed);
+	make_room(OUT_BYTES);
+	assert_int_equal(only_answer().length, 100);
+	assert_true(shut);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -516,6 +571,9 @@ int main(void)
 		cmocka_unit_test_setup(half_closed_peer_gets_its_answer, setup),
 		cmocka_unit_test_setup(half_closed_peer_is_closed_after_its_last_answer, setup),
 		cmocka_unit_test_setup(idle_peer_closes, setup),
+		cmocka_unit_test_setup(a_stop_closes_who_is_idle, setup),
+		cmocka_unit_test_setup(a_stop_lets_requests_end, setup),
+		cmocka_unit_test_setup(a_stop_lets_answers_end, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
