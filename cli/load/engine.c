@@ -7,7 +7,7 @@
 #define SHOW_US     100000
 #define WAIT_US     1000 /* how often a worker looks whether the others are as far */
 #define CLOSE_BURST 256u
-#define CLOSING_MAX 4096u
+#define CLOSING_MAX 512u  /* as many as rings of interfaces hold */
 #define HOPELESS    1000u /* so many opens fail, and none succeeds: the run ends */
 
 static struct load_engine engines[OWNER_WORKERS_MAX];
@@ -87,6 +87,9 @@ static void phase_begin(struct load_engine *engine, enum load_phase phase)
 		engine->held_at_end = engine->held;
 	if (phase == PHASE_LOAD) {
 		engine->load_first_us = engine->load_last_us = engine->now_us;
+		if (config->duration_s)
+			engine->jitter =
+				(struct jitter){0}; /* to stand beside the latency of this time alone */
 		schedule_begin(&engine->requests, engine->now_us,
 			       (double)config->request_rate / config->workers);
 	}
@@ -258,7 +261,8 @@ uint64_t engine_turn(c10m_worker *worker)
 	uint64_t next_us;
 
 	engine->now_us = c10m_now_us(worker);
-	jitter_turn(&engine->jitter, engine->now_us, engine->rest_until_us);
+	if (engine->phase <= PHASE_LOAD)
+		jitter_turn(&engine->jitter, engine->now_us, engine->rest_until_us);
 	await_slice(engine);
 	advance(engine);
 	if (engine->now_us >= engine->show_us) {

@@ -43,10 +43,8 @@ static void account(struct jitter *jitter, uint64_t now_us, uint64_t turn_us)
 static void after_rest(struct jitter *jitter, uint64_t now_us, uint64_t rest_until_us)
 {
 	read_both(jitter, now_us);
-	if (now_us <= rest_until_us)
-		return;
-	jitter->watched_us += now_us - rest_until_us;
-	add_taken(jitter, now_us - rest_until_us);
+	if (now_us > rest_until_us)
+		add_taken(jitter, now_us - rest_until_us);
 }
 
 void jitter_turn(struct jitter *jitter, uint64_t now_us, uint64_t rest_until_us)
@@ -55,12 +53,13 @@ void jitter_turn(struct jitter *jitter, uint64_t now_us, uint64_t rest_until_us)
 
 	if (jitter->turn_us == 0)
 		rest_until_us = UINT64_MAX;
+	else
+		jitter->watched_us += turn_us;
 	jitter->turn_us = now_us;
 	if (rest_until_us && turn_us >= JITTER_LONG_US) {
 		after_rest(jitter, now_us, rest_until_us);
 		return;
 	}
-	jitter->watched_us += turn_us;
 	histogram_add(&jitter->turns, turn_us);
 	if (unlikely(turn_us >= JITTER_LONG_US))
 		account(jitter, now_us, turn_us);

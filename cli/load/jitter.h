@@ -12,7 +12,7 @@
 struct jitter {
 	uint64_t wall_us, cpu_us; /* read together, last */
 	uint64_t turn_us;         /* when the last turn began */
-	uint64_t watched_us;      /* time between turns, sleeps left out */
+	uint64_t watched_us;      /* from the first turn to the last */
 	uint64_t taken_us;        /* of it taken away */
 	struct histogram taken;   /* times taken away at once, from JITTER_LONG_US on */
 	struct histogram turns;   /* the time from turn to turn */

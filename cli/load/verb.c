@@ -74,10 +74,11 @@ int verb_load(int argc, char **argv)
 	const struct run_program program = {
 		.name = "c10m",
 		.usage = "c10m load --interface IF --address A/LEN --target A:P --connections N [options]",
-		.about = "Opens connections to a server, keeps them busy, checks every answer and tells how "
-			 "long it took.\n"
-			 "Exit code: 0 nothing was lost, 1 the machine refused, 2 wrong usage, 3 something "
-			 "was lost.",
+		.about = "Opens connections to a server (1000, if --connections does not say), keeps them "
+			 "busy, checks\n"
+			 "every answer and tells how long it took. Exit code: 0 nothing was lost, 1 the "
+			 "machine\n"
+			 "refused, 2 wrong usage, 3 something was lost.",
 		.extra = &extra,
 		.defaults = load_run_defaults,
 		.check = check,

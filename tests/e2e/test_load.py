@@ -224,6 +224,37 @@ def test_idle_and_message(hosts):
     assert result["lost"] == 0
 
 
+def test_announcement(hosts):
+    """Our own server sends a line to all when it is told to."""
+    server = serve(hosts, "echo", "--announce", "fire")
+    args = [Hosts.built("c10m"), "load", "--interface", "eth0", "--address", f"{OWN}/24", "--target", f"{ADDRESS}:7",
+            "--connections", 3000, "--protocol", "idle", "--expect-message", 5, "--duration", 0, "--json"]
+    process = hosts.popen("client", args)
+    for line in process.stderr:
+        if re.search(r" message +3000 held", line):
+            break
+    server.send_signal(signal.SIGUSR1)
+    out, _ = process.communicate(timeout=30)
+    result = json.loads(out)
+    assert process.returncode == 0 and result["messages"] == 3000 and result["messages_wrong"] == 0
+    assert 0 < result["message_seconds"] < 10
+
+
+def test_message_that_does_not_come(hosts):
+    serve(hosts, "echo")
+    result = load(hosts, "--connections", 10, "--protocol", "idle", "--expect-message", 5, "--message-wait", 1,
+                  duration=0, expected=3)
+    assert result["messages"] == 0 and result["lost"] == 0
+
+
+def test_what_the_interface_drops_is_not_the_servers(hosts):
+    """Fewer frames than requests are out: some are lost on this end, and sent again."""
+    serve(hosts, "echo")
+    result = load(hosts, "--connections", 2000, "--in-flight", 2000, "--payload", 1000, "--frames", 64, duration=2)
+    dropped = result["interface"]["rx_dropped"] + result["interface"]["kernel_rx_dropped"]
+    assert dropped > 0 and result["lost"] == 0
+
+
 def test_several_workers(hosts):
     serve(hosts, "echo")
     cpus = [] if os.cpu_count() > 1 else ["--cpu", "0,0"]
