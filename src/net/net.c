@@ -13,12 +13,20 @@ size_t net_bytes(uint32_t destination_capacity)
 	       ALIGN_UP(destinations_bytes(destination_capacity), (size_t)CACHE_LINE);
 }
 
+static void rate_draw(struct net *net)
+{
+	net->rate_drawn_tick = net->now_tick;
+	net->rate = REPLY_RATE / 2 + random_below(net->random, REPLY_RATE);
+	net->rate_burst = REPLY_RATE_BURST / 2 + random_below(net->random, REPLY_RATE_BURST);
+}
+
 void net_init(struct net *net, void *memory, uint32_t destination_capacity, const struct routes *routes,
 	      const struct siphash_key *key)
 {
 	net->replies = memory;
-	net->rate_tokens = REPLY_RATE_BURST;
 	net->rate_tick = net->now_tick;
+	rate_draw(net);
+	net->rate_tokens = net->rate_burst;
 	destinations_init(&net->destinations, (uint8_t *)memory + REPLIES * sizeof(struct reply),
 			  destination_capacity, routes, key);
 }
@@ -51,9 +59,11 @@ bool net_reply_allowed(struct net *net)
 	uint32_t elapsed = net->now_tick - net->rate_tick;
 
 	if (elapsed) {
-		uint64_t tokens = net->rate_tokens + (uint64_t)elapsed * REPLY_RATE / TICKS_PER_SECOND;
+		uint64_t tokens = net->rate_tokens + (uint64_t)elapsed * net->rate / TICKS_PER_SECOND;
 
-		net->rate_tokens = tokens > REPLY_RATE_BURST ? REPLY_RATE_BURST : (uint32_t)tokens;
+		if (net->now_tick - net->rate_drawn_tick >= TICKS_PER_SECOND)
+			rate_draw(net);
+		net->rate_tokens = tokens > net->rate_burst ? net->rate_burst : (uint32_t)tokens;
 		net->rate_tick = net->now_tick;
 	}
 	if (net->rate_tokens == 0)

@@ -10,6 +10,7 @@
 
 #include "mem/chunk.h"
 #include "mem/packet.h"
+#include "base/random.h"
 #include "base/ticks.h"
 #include "net/destination.h"
 #include "wire/icmp.h"
@@ -17,7 +18,7 @@
 
 #define REPLIES          1024u
 #define REPLY_INLINE     116
-#define REPLY_RATE_BURST 1000u  /* resets and ICMP at once ... */
+#define REPLY_RATE_BURST 1000u  /* resets and ICMP at once, as a mean ... */
 #define REPLY_RATE       10000u /* ... and a second */
 #define NET_REQUESTS     64u    /* neighbours that the kernel is about to be asked for */
 
@@ -37,7 +38,9 @@ struct net {
 	struct reply *replies;
 	uint32_t reply_first, reply_count;
 	uint32_t now_tick;
+	struct random *random;
 	uint32_t rate_tick, rate_tokens;
+	uint32_t rate_drawn_tick, rate, rate_burst; /* this second's */
 	uint32_t probe_tick; /* while some are INCOMPLETE: when net_tick looks at them again */
 	bool shared;
 	uint32_t requests[NET_REQUESTS];
@@ -53,7 +56,9 @@ void net_init(struct net *net, void *memory, uint32_t destination_capacity, cons
 
 /* Room for a frame of at most REPLY_INLINE bytes; NULL and a counted drop when the ring is full. */
 uint8_t *net_reply(struct net *net, uint32_t bytes);
-/* A token for a reply that an attacker could make us send: false, not counted, when the rate is used up. */
+/* A token for a reply that an attacker could make us send: false, not counted, when the rate is used up. The
+ * rate is drawn anew each second, between half and one and a half of REPLY_RATE: who counts the answers to
+ * his own probes learns nothing of those to others (CVE-2016-5696 is such an attack). */
 bool net_reply_allowed(struct net *net);
 /* The i-th of those that wait. */
 PURE_INLINE struct reply *net_reply_at(const struct net *net, uint32_t i)

@@ -361,6 +361,7 @@ struct stack *stack_init(struct arena *arena, const struct stack_config *config,
 	stack->core.events = &sock_events;
 	stack->core.secrets = &header->secrets;
 	stack->core.random = random_from_state(header->secrets.random_state);
+	stack->core.net.random = &stack->core.random;
 	stack->core.net.counters = &stack->core.counters;
 	stack->core.net.chunks = &stack->core.chunks;
 	stack->core.net.resolved = conn_waiters;
