@@ -5,6 +5,7 @@
  * frames included, goes on into the kernel. With addresses of our own, IPv4 to these and ARP about
  * them is ours. On addresses that are the kernel's too (`by_port`) it is TCP to a claimed
  * port, the later fragments of such datagrams, and ICMP errors that quote what we sent.
+ * While SYNs are policed, those that may not pass are dropped here, before they cost anything.
  * Owns: the claimed addresses and ports, the map of sockets, the counters, the fragmented datagrams. */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
@@ -32,6 +33,18 @@ struct arp_ipv4 {
 	__u8 target_link[ETH_ALEN];
 	__be32 target_protocol;
 } __attribute__((packed));
+
+#define STAMP_TIME_SHIFT 24    /* a step of stamps is 16.8 ms ... */
+#define STAMP_TIME_MASK  4095u /* ... and they know 69 s */
+#define STAMP_TAG_SHIFT  12
+#define STAMP_AGAIN_MIN  24u         /* 0.4 s: nobody waits less (RFC 6298 section 2) */
+#define STAMP_AGAIN_MAX  1200u       /* 20 s */
+#define BUCKET_NS        10000000ull /* a bucket holds what so much time brings */
+
+#define TCP_HEADER_BYTES 20
+#define TCP_AT_FLAGS     13
+#define TCP_FLAG_SYN     0x02
+#define TCP_FLAGS_LOOKED 0x17 /* ACK, RST, SYN, FIN */
 
 struct {
 	__uint(type, BPF_MAP_TYPE_XSKMAP);
@@ -179,6 +192,146 @@ static __always_inline int is_ours(void *data, void *end)
 	return is_claimed(arp->target_protocol);
 }
 
+/* --- while a flood of SYNs is on -----------------------------------------------------
+ *
+ * A client that means it sends its SYN again, with the same numbers, after a second or so; who forges
+ * addresses does not. So each SYN leaves a stamp: a keyed hash of its addresses, ports and sequence number,
+ * and the time. One that finds its stamp is sent again, and has a token bucket for its like; all others share
+ * a smaller one. Stamps stand in sets of eight, where the oldest gives way. Two processors that write to one
+ * set at the same time may lose a stamp: that client waits for its next try. */
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, AFXDP_STAMP_SETS);
+	__type(key, __u32);
+	__type(value, struct afxdp_stamp_set);
+} stamps SEC(".maps");
+
+struct bucket {
+	__u64 seen_ns, credit_ns;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, AFXDP_SYN_KINDS);
+	__type(key, __u32);
+	__type(value, struct bucket);
+} buckets SEC(".maps");
+
+/* What a SYN of each kind takes from its bucket; 0: nothing is policed. */
+__u64 syn_cost_ns[AFXDP_SYN_KINDS] = {0};
+__u64 syn_key[2] = {0};
+
+#define ROTL(x, bits) ((x) << (bits) | (x) >> (64 - (bits)))
+
+static __always_inline void sip_round(__u64 v[4])
+{
+	v[0] += v[1];
+	v[1] = ROTL(v[1], 13) ^ v[0];
+	v[0] = ROTL(v[0], 32);
+	v[2] += v[3];
+	v[3] = ROTL(v[3], 16) ^ v[2];
+	v[0] += v[3];
+	v[3] = ROTL(v[3], 21) ^ v[0];
+	v[2] += v[1];
+	v[1] = ROTL(v[1], 17) ^ v[2];
+	v[2] = ROTL(v[2], 32);
+}
+
+/* SipHash-1-3 of two words; both ends know their length. */
+static __always_inline __u64 sip(__u64 a, __u64 b)
+{
+	__u64 v[4] = {syn_key[0] ^ 0x736f6d6570736575ULL, syn_key[1] ^ 0x646f72616e646f6dULL,
+		      syn_key[0] ^ 0x6c7967656e657261ULL, syn_key[1] ^ 0x7465646279746573ULL};
+
+	v[3] ^= a;
+	sip_round(v);
+	v[0] ^= a;
+	v[3] ^= b;
+	sip_round(v);
+	v[0] ^= b;
+	v[2] ^= 0xff;
+	sip_round(v);
+	sip_round(v);
+	sip_round(v);
+	return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
+static __always_inline int bucket_take(__u32 kind, __u64 now_ns)
+{
+	struct bucket *bucket = bpf_map_lookup_elem(&buckets, &kind);
+	__u64 cost_ns = syn_cost_ns[kind & (AFXDP_SYN_KINDS - 1)], credit_ns;
+
+	if (!bucket)
+		return 1;
+	credit_ns = bucket->credit_ns + (now_ns - bucket->seen_ns);
+	if (credit_ns > BUCKET_NS)
+		credit_ns = BUCKET_NS;
+	bucket->seen_ns = now_ns;
+	bucket->credit_ns = credit_ns < cost_ns ? credit_ns : credit_ns - cost_ns;
+	return credit_ns >= cost_ns;
+}
+
+static __always_inline int syn_passes(__u32 kind, __u64 now_ns)
+{
+	int passes = bucket_take(kind, now_ns);
+
+	count_verdict(!passes                   ? AFXDP_SYN_DROPPED
+		      : kind == AFXDP_SYN_AGAIN ? AFXDP_SYN_KNOWN
+						: AFXDP_SYN_LUCKY);
+	return passes;
+}
+
+/* hash: of all that a SYN sent again has in common with the first. */
+static __always_inline int syn_may_pass(__u64 hash)
+{
+	__u32 key = (__u32)hash & (AFXDP_STAMP_SETS - 1), tag = (__u32)(hash >> 44), place = 0, oldest = 0;
+	struct afxdp_stamp_set *set = bpf_map_lookup_elem(&stamps, &key);
+	__u64 now_ns = bpf_ktime_get_ns();
+	__u32 step = (__u32)(now_ns >> STAMP_TIME_SHIFT) & STAMP_TIME_MASK, stamp;
+
+	if (!set)
+		return 1;
+	stamp = tag << STAMP_TAG_SHIFT | step;
+#pragma unroll
+	for (__u32 i = 0; i < AFXDP_STAMP_WAYS; i++) {
+		__u32 age = (step - set->stamps[i]) & STAMP_TIME_MASK;
+
+		if (set->stamps[i] >> STAMP_TAG_SHIFT == tag && age <= STAMP_AGAIN_MAX) {
+			if (age < STAMP_AGAIN_MIN)
+				return syn_passes(AFXDP_SYN_FIRST, now_ns);
+			if (!syn_passes(AFXDP_SYN_AGAIN, now_ns))
+				return 0;
+			set->stamps[i] = stamp; /* and not again for a while */
+			return 1;
+		}
+		if (age >= oldest) {
+			oldest = age;
+			place = i;
+		}
+	}
+	set->stamps[place & (AFXDP_STAMP_WAYS - 1)] = stamp;
+	return syn_passes(AFXDP_SYN_FIRST, now_ns);
+}
+
+/* Whether to drop a frame that is ours. All that is not a bare SYN goes on: segments of connections, and the
+ * acknowledgements that complete a handshake. */
+static __always_inline int is_unwelcome(void *data, void *end)
+{
+	struct ethhdr *eth = data;
+	struct iphdr *ip = (void *)(eth + 1);
+	__u8 *tcp;
+
+	if (!syn_cost_ns[AFXDP_SYN_FIRST] || (void *)(ip + 1) > end || eth->h_proto != bpf_htons(ETH_P_IP) ||
+	    ip->protocol != IPPROTO_TCP || ip->frag_off & bpf_htons(IP_MORE_FRAGMENTS | IP_OFFSET_MASK))
+		return 0;
+	tcp = behind(ip, TCP_HEADER_BYTES, end);
+	if (!tcp || (tcp[TCP_AT_FLAGS] & TCP_FLAGS_LOOKED) != TCP_FLAG_SYN)
+		return 0;
+	return !syn_may_pass(
+		sip((__u64)ip->saddr << 32 | ip->daddr, (__u64)((__u32 *)tcp)[0] << 32 | ((__u32 *)tcp)[1]));
+}
+
 SEC("xdp")
 int afxdp_steer(struct xdp_md *context)
 {
@@ -190,6 +343,8 @@ int afxdp_steer(struct xdp_md *context)
 		count_verdict(AFXDP_PASSED);
 		return XDP_PASS;
 	}
+	if (is_unwelcome(data, end))
+		return XDP_DROP;
 	/* The last argument is the verdict when the queue has no socket. The kernel would answer for a port
 	 * that it shares with us, with a reset. */
 	action = bpf_redirect_map(&sockets, context->rx_queue_index, by_port ? XDP_DROP : XDP_PASS);

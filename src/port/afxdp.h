@@ -39,6 +39,17 @@ void afxdp_disclaim_port(struct port *port, uint16_t number);
 /* Frames of ours that came on queues which nobody serves: the interface has got more of them since. */
 uint64_t afxdp_stray_frames(struct port *port);
 
+/* While a flood of SYNs is on, on all queues of the interface: how many may pass in a second, on each of the
+ * machine's processors. `again` is for those that are sent a second time, as honest clients do. 0: all pass,
+ * as in the beginning. Any thread. */
+void afxdp_police(struct port *port, uint32_t first_rate, uint32_t again_rate);
+
+struct afxdp_syns {
+	uint64_t first, again; /* that have passed while they were policed */
+	uint64_t dropped;
+};
+void afxdp_police_counts(struct port *port, struct afxdp_syns *syns);
+
 /* Whether the port is of this kind. */
 bool afxdp_is(const struct port *port);
 /* The largest MTU that its frames have room for, whatever the interface's is now. */

@@ -16,6 +16,7 @@
 
 #include "base/check.h"
 #include "port/afxdp_internal.h"
+#include "sys/entropy.h"
 
 /* Written by a tool, for less strict warnings than ours. */
 #pragma GCC diagnostic push
@@ -24,7 +25,7 @@
 #include "afxdp.skel.h"
 #pragma GCC diagnostic pop
 
-#define STRAY_PROCESSORS 1024 /* more than Linux has here */
+#define PROCESSORS_MAX 1024 /* more than Linux has here */
 
 static int program_refuse_load(int number, char error[PORT_ERROR_BYTES])
 {
@@ -87,6 +88,16 @@ static int program_attach_mode(struct afxdp_program *program, const struct afxdp
 	return 0;
 }
 
+static int program_configure(struct afxdp_bpf__bss *bss, const struct afxdp_config *config)
+{
+	bss->by_port = config->shared;
+	if (!config->shared)
+		bss->claimed[0] = htonl(config->address);
+	bss->net_first = config->sources.first;
+	bss->net_count = config->sources.count;
+	return sys_entropy_fill(bss->syn_key, sizeof(bss->syn_key));
+}
+
 static int program_start(struct afxdp_program *program, const struct afxdp_device *device,
 			 const struct afxdp_config *config, char error[PORT_ERROR_BYTES])
 {
@@ -94,16 +105,9 @@ static int program_start(struct afxdp_program *program, const struct afxdp_devic
 	int result;
 
 	program->skeleton = afxdp_bpf__open();
-	if (program->skeleton) {
-		program->skeleton->bss->by_port = config->shared;
-		if (!config->shared)
-			program->skeleton->bss->claimed[0] = htonl(config->address);
-		program->skeleton->bss->net_first = config->sources.first;
-		program->skeleton->bss->net_count = config->sources.count;
+	result = program->skeleton ? program_configure(program->skeleton->bss, config) : -errno;
+	if (result == 0)
 		result = afxdp_bpf__load(program->skeleton);
-	} else {
-		result = -errno;
-	}
 	libbpf_set_print(print);
 	if (result < 0)
 		return program_refuse_load(-result, error);
@@ -193,18 +197,41 @@ void afxdp_disclaim_port(struct port *port, uint16_t number)
 	__atomic_fetch_and(&words[number / 64], ~(1ull << number % 64), __ATOMIC_RELEASE);
 }
 
-uint64_t afxdp_stray_frames(struct port *port)
+/* --- SYNs ----------------------------------------------------------------------- */
+
+void afxdp_police(struct port *port, uint32_t first_rate, uint32_t again_rate)
+{
+	__u64 *costs_ns = program_of(port)->skeleton->bss->syn_cost_ns;
+	const uint64_t second_ns = 1000000000;
+
+	__atomic_store_n(&costs_ns[AFXDP_SYN_AGAIN], again_rate ? second_ns / again_rate : 0,
+			 __ATOMIC_RELAXED);
+	__atomic_store_n(&costs_ns[AFXDP_SYN_FIRST], first_rate ? second_ns / first_rate : 0,
+			 __ATOMIC_RELEASE);
+}
+
+static uint64_t verdicts_of(struct port *port, uint32_t verdict)
 {
 	int map = bpf_map__fd(program_of(port)->skeleton->maps.verdicts);
 	int processors = libbpf_num_possible_cpus();
-	const uint32_t slot = AFXDP_NO_SOCKET;
-	uint64_t counts[STRAY_PROCESSORS] = {0}, sum = 0;
+	uint64_t counts[PROCESSORS_MAX] = {0}, sum = 0;
 
-	if (processors < 1 || processors > STRAY_PROCESSORS || bpf_map_lookup_elem(map, &slot, counts) < 0)
+	if (processors < 1 || processors > PROCESSORS_MAX || bpf_map_lookup_elem(map, &verdict, counts) < 0)
 		return 0;
 	for (int i = 0; i < processors; i++)
 		sum += counts[i];
 	return sum;
+}
+
+void afxdp_police_counts(struct port *port, struct afxdp_syns *syns)
+{
+	*syns = (struct afxdp_syns){verdicts_of(port, AFXDP_SYN_LUCKY), verdicts_of(port, AFXDP_SYN_KNOWN),
+				    verdicts_of(port, AFXDP_SYN_DROPPED)};
+}
+
+uint64_t afxdp_stray_frames(struct port *port)
+{
+	return verdicts_of(port, AFXDP_NO_SOCKET);
 }
 
 void afxdp_program_put(struct afxdp_program *program)

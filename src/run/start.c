@@ -18,6 +18,7 @@
 #include "run/follower.h"
 #include "run/helpers.h"
 #include "run/mailbox.h"
+#include "run/police.h"
 #include "run/relay.h"
 #include "run/report.h"
 #include "run/run.h"
@@ -45,6 +46,7 @@ struct member {
 	struct worker worker;
 	struct follower follower;
 	uint64_t turn_us; /* when the services want their turn again */
+	struct constable constable;
 };
 
 struct run {
@@ -63,6 +65,7 @@ struct run {
 	uint64_t look_us;            /* when it is looked for, if it is down */
 	struct stack_config stack_config; /* each worker's, but for its number */
 	struct fleet fleet;
+	struct police police;
 	struct member *members;
 	struct report report;
 	atomic_uint unended; /* workers that have connections left at the end */
@@ -643,11 +646,26 @@ static uint64_t turn_deadline_us(void *context)
 	return ((const struct member *)context)->turn_us;
 }
 
+static void make_constable(struct run *run, struct member *member)
+{
+	struct worker_config *worker = &member->config;
+
+	if (!afxdp_is(run->interface_port))
+		return;
+	run->police.port = run->interface_port;
+	run->police.say = say_sentence;
+	run->police.context = run;
+	constable_init(&member->constable, &run->police, member->stack);
+	worker->hooks[worker->hook_count++] = (struct worker_hook){
+		.run = constable_run, .deadline_us = constable_deadline_us, .context = &member->constable};
+}
+
 static bool make_worker(struct run *run, struct member *member)
 {
 	struct worker_config *config = &member->config;
 	int code;
 
+	make_constable(run, member);
 	config->stack = member->stack;
 	config->spin_max_us = run->config.spin_us;
 	config->drain_ms = run->config.drain_ms;
@@ -784,6 +802,8 @@ static bool serve(struct run *run)
 		report_counters(workers, run->worker_count, stderr);
 	if (run->program->ended)
 		run->program->ended(workers, run->worker_count);
+	if (run->config.verbose)
+		police_report(&run->police, stderr);
 	return true;
 }
 

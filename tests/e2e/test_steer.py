@@ -1,5 +1,7 @@
 """The XDP program on a shared interface, asked frame by frame whose it is."""
 
+import time
+
 import pytest
 from scapy.all import ARP, Dot1Q, Ether, ICMP, IP, IPv6, Raw, TCP, UDP, fragment
 
@@ -133,3 +135,54 @@ def test_a_flood_of_fragments_forgets_the_oldest(steer):
         assert steer.process.stdout.readline() == "ours\n"
     assert steer.ask(first[1]) == "kernel"
     assert [steer.ask(piece) for piece in pieces(WEB, 8)] == ["ours"] * 3
+
+
+def syn(number, sequence=1000, flags="S"):
+    """The numberth client's."""
+    return ether() / IP(src=f"10.80.{number >> 8}.{number & 255}", dst=OURS) / TCP(sport=40000, dport=WEB, seq=sequence,
+                                                                                flags=flags)
+
+
+def count(steer, packets):
+    answers = [steer.ask(packet) for packet in packets]
+    return answers.count("ours"), answers.count("dropped")
+
+
+def test_all_syns_pass_until_they_are_policed(steer):
+    assert count(steer, [syn(i) for i in range(500)]) == (500, 0)
+
+
+def test_clients_that_send_their_syn_again_get_in(steer):
+    steer.tell("police 100,100000")
+    start = time.monotonic()
+    passed, dropped = count(steer, [syn(i) for i in range(1000)])
+    assert passed <= 2 + 100 * (time.monotonic() - start) and dropped == 1000 - passed
+    # At once, that is no second try but the same again.
+    assert count(steer, [syn(i) for i in range(300, 400)])[0] <= 20
+    time.sleep(1)
+    assert count(steer, [syn(i) for i in range(1000)])[0] >= 990
+    # What was let in is not let in again at once, and other numbers are another client.
+    assert count(steer, [syn(i) for i in range(200)])[0] <= 20
+    time.sleep(0.5)
+    assert count(steer, [syn(i, sequence=1001) for i in range(200)])[0] <= 20
+    assert count(steer, [syn(i) for i in range(600, 800)])[0] >= 198
+
+
+def test_only_bare_syns_are_policed(steer):
+    steer.tell("police 100,100")
+    count(steer, [syn(i) for i in range(100)])
+    for flags in "A", "PA", "FA", "R", "RA", "SA", "F", "":
+        assert count(steer, [syn(i, flags=flags) for i in range(50)]) == (50, 0), flags
+    assert steer.ask(ether() / IP(src=PEER, dst=OURS) / TCP(dport=SSH, flags="S")) == "kernel"
+    # SYNs that carry another flag beside (ECN) are SYNs.
+    assert count(steer, [syn(i, flags="SEC") for i in range(100, 200)])[0] <= 20
+    steer.tell("police 0,0")
+    assert count(steer, [syn(i) for i in range(1000, 1200)]) == (200, 0)
+
+
+def test_who_repeats_forged_syns_meets_a_limit_too(steer):
+    steer.tell("police 100,100")
+    count(steer, [syn(i) for i in range(500)])
+    time.sleep(1)
+    start = time.monotonic()
+    assert count(steer, [syn(i) for i in range(500)])[0] <= 4 + 200 * (time.monotonic() - start)

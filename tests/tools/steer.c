@@ -1,7 +1,7 @@
 /* steer.c - asks the XDP program, without a network, whose frames are.
  * steer INTERFACE ADDRESS[,ADDRESS...] PORT[,PORT...] < frames in hexadecimal, one a line
  * prints "ours" or "kernel" for each. Claims while it runs: a line "port N", "noport N", "address A" or
- * "noaddress A". */
+ * "noaddress A". "police FIRST,AGAIN" sets rates for SYNs, those beyond them are "dropped". */
 #include <arpa/inet.h>
 #include <bpf/bpf.h>
 #include <errno.h>
@@ -46,6 +46,15 @@ static void claim(const char *kind, char *list)
 	}
 }
 
+static void police(const char *rates)
+{
+	unsigned first, again;
+
+	if (sscanf(rates, "%u,%u", &first, &again) != 2)
+		fail("police takes two rates");
+	afxdp_police(port, first, again);
+}
+
 static const char *verdict(int fd, const char *text)
 {
 	uint8_t frame[LINE_BYTES / 2];
@@ -58,7 +67,7 @@ static const char *verdict(int fd, const char *text)
 	options.data_size_in = (uint32_t)used;
 	if (bpf_prog_test_run_opts(fd, &options) < 0)
 		fail(strerror(errno));
-	return options.retval == XDP_PASS ? "kernel" : "ours";
+	return options.retval == XDP_PASS ? "kernel" : options.retval == XDP_DROP ? "dropped" : "ours";
 }
 
 int main(int argc, char **argv)
@@ -77,7 +86,7 @@ int main(int argc, char **argv)
 	fd = afxdp_program_fd(((struct afxdp_port *)port)->program);
 	while (fgets(line, sizeof(line), stdin)) {
 		if (sscanf(line, "%63[a-z] %1023s", word, list) == 2 && strchr(line, ' '))
-			claim(word, list);
+			strcmp(word, "police") == 0 ? police(list) : claim(word, list);
 		else
 			puts(verdict(fd, line));
 	}
