@@ -143,7 +143,8 @@ def test_vlan_tags_stay(bridged, words):
     frames = [link + bytes.fromhex(tags) + b"\x88\xb5" + bytes(46) for tags in ("", "8100a005", "88a800078100e006")]
     with Bridge(bridged, *words):
         listener = bridged.popen("server", ["tcpdump", "-lennt", "-i", "eth0", "-c", "3", "-Q", "in"])
-        wait_until(lambda: promiscuity_of(bridged, "server", "eth0"), what="tcpdump's start")
+        while "listening on" not in (line := listener.stderr.readline()):  # before that its ring is not there
+            assert line, "tcpdump has ended"
         bridged.send_frames("client", frames)
         lines = [line for line in listener.communicate(timeout=10)[0].splitlines() if not line.startswith("\t")]
     assert len(lines) == 3
