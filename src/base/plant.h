@@ -18,7 +18,8 @@
 	X(PERSIST_FORGOTTEN, "a zero window arms no persist timer") \
 	X(PAWS_OFF, "old duplicates pass the timestamp check") \
 	X(CHECKSUM_SKIPPED, "the TCP checksum is not verified") \
-	X(READY_LOST, "output that did not fit into the port is forgotten")
+	X(READY_LOST, "output that did not fit into the port is forgotten") \
+	X(LOSS_OVERLOOKED, "what is lost by time is not marked as lost")
 
 /* Races between workers: one stack alone cannot show them, the thread sanitizer must. */
 #define PLANTED_RACES(X) X(HANDOVER_EARLY, "a frame is shown to its owner before it was copied")

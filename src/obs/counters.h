@@ -82,6 +82,17 @@
 	X(tcp_reassembled, "holes filled") \
 	X(tcp_sack_blocks_out, "segments that told of data out of order (SACK)") \
 	X(tcp_duplicates_told, "segments that told of data which came twice (D-SACK)") \
+	X(tcp_scoreboards, "scoreboards attached: something arrived beyond a hole, or a time-out") \
+	X(tcp_ranges_missing, "times that a scoreboard had no room for what it was told") \
+	X(tcp_sack_ignored, "SACK blocks that cannot be true") \
+	X(tcp_sack_reneged, "peers that no longer have what they told of") \
+	X(tcp_lost_again, "ranges lost a second time") \
+	X(tcp_reordering_seen, "connections on which segments came out of order without a loss") \
+	X(tcp_reordering_windows, "times that a reordering window ended without an acknowledgement") \
+	X(tcp_duplicates_heard, "acknowledgements that told of data which came twice (D-SACK)") \
+	X(tcp_recoveries_undone, "recoveries undone: nothing had been lost") \
+	X(tcp_tail_probes, "tail loss probes sent") \
+	X(tcp_tail_probes_needed, "tail loss probes that repaired a loss") \
 	X(tcp_extensions_missing, "times that no extension was left: no SACK blocks, or plain recovery") \
 	X(tcp_delayed_acks, "acknowledgements sent by the delay timer") \
 	X(tcp_zero_window_probes, "zero-window probes sent") \

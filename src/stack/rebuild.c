@@ -37,6 +37,37 @@ static bool extension_live(void *context, const void *object)
 	       tcb_at(core, extension->owner)->extension == index;
 }
 
+static bool range_live(void *context, const void *object)
+{
+	(void)context;
+	return ((const struct sent_range *)object)->flags & SENT_MARK;
+}
+
+/* All that a scoreboard holds. */
+static void mark_ranges(struct core *core, const struct tcb *tcb)
+{
+	uint32_t id = tcb->options & TCB_BOARD ? tcb_extension(core, tcb)->range_first : POOL_NONE;
+
+	for (; id != POOL_NONE; id = ((struct sent_range *)pool_at(&core->ranges, id))->next)
+		((struct sent_range *)pool_at(&core->ranges, id))->flags |= SENT_MARK;
+}
+
+static void ranges_unmark(struct core *core)
+{
+	for (uint32_t i = 0; i < core->ranges.fresh; i++)
+		((struct sent_range *)pool_at(&core->ranges, i))->flags &= (uint8_t)~SENT_MARK;
+}
+
+static void ranges(struct core *core)
+{
+	ranges_unmark(core);
+	for (uint32_t i = 0; i < core->blocks.fresh; i++)
+		if (tcb_at(core, i)->state != TCB_FREE)
+			mark_ranges(core, tcb_at(core, i));
+	pool_rebuild(&core->ranges, core->ranges.fresh, range_live, NULL);
+	ranges_unmark(core);
+}
+
 static void chunks(struct core *core)
 {
 	chunk_marks_clear(&core->chunks);
@@ -120,6 +151,7 @@ void stack_rebuild(struct stack *stack, uint64_t now_us)
 	pool_rebuild(&core->time_waits, core->time_waits.fresh, time_wait_live, NULL);
 	pool_rebuild(&core->extensions, core->extensions.fresh, extension_live, core);
 	chunks(core);
+	ranges(core);
 	pool_rebuild(&core->groups, core->groups.fresh, group_live, NULL);
 	blocks(core);
 	compact(core);

@@ -37,6 +37,7 @@ void stack_usage(const struct stack *stack, struct stack_usage *usage)
 		.table_entries = core->table.live,
 		.timer_entries = wheel_live(core->wheel),
 		.extensions = pool_live(&core->extensions),
+		.ranges = pool_live(&core->ranges),
 		.replies = core->net.reply_count,
 		.messages = message_live(&core->messages),
 		.groups = pool_live(&core->groups),

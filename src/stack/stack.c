@@ -33,6 +33,7 @@ static void fill_defaults(struct stack_config *config)
 	config->half_open = or_default(config->half_open, between(n / 8, 64, 65536));
 	config->time_wait = or_default(config->time_wait, between(n / 8, 64, 262144));
 	config->extensions = or_default(config->extensions, between(n / 16, 64, 65536));
+	config->ranges = or_default(config->ranges, between(n / 4, 2048, 131072));
 	config->destinations = or_default(config->destinations, 1024);
 	config->sources = or_default(config->sources, between(n / 8, 1024, 262144));
 	if (!config->chunks.count[0] && !config->chunks.count[1] && !config->chunks.count[2]) {
@@ -116,7 +117,7 @@ static bool makes_sense(const struct stack_config *config)
 {
 	return config->connections && config->connections < ENTRIES_MAX && config->half_open < ENTRIES_MAX &&
 	       config->time_wait < ENTRIES_MAX && config->extensions < ENTRIES_MAX &&
-	       config->sources < ENTRIES_MAX && config->id < STACKS_MAX &&
+	       config->ranges < ENTRIES_MAX && config->sources < ENTRIES_MAX && config->id < STACKS_MAX &&
 	       config->destinations <= DESTINATIONS_MAX && ipv4_is_unicast(config->address) &&
 	       gateway_makes_sense(config->gateway, config->address) && config->prefix_bits <= 32 &&
 	       sources_make_sense(config) && config->mtu >= 576 && config->mtu <= 9000 &&
@@ -125,8 +126,8 @@ static bool makes_sense(const struct stack_config *config)
 
 struct sizes {
 	uint32_t stride, timers, flows, rules;
-	size_t stack, blocks, half_opens, time_waits, extension_pool, chunks, messages, groups, fanouts,
-		table, wheel, near, net, admission, total;
+	size_t stack, blocks, half_opens, time_waits, extension_pool, range_pool, chunks, messages, groups,
+		fanouts, table, wheel, near, net, admission, total;
 };
 
 /* Behind the application's state stand the connection's places in groups. */
@@ -156,6 +157,7 @@ static struct sizes sizes_of(const struct stack_config *config)
 	s.half_opens = pool_bytes(config->half_open, sizeof(struct half_open));
 	s.time_waits = pool_bytes(config->time_wait, TIME_WAIT_STRIDE);
 	s.extension_pool = pool_bytes(config->extensions, sizeof(struct tcp_extension));
+	s.range_pool = pool_bytes(config->ranges, sizeof(struct sent_range));
 	s.chunks = chunk_pool_bytes(&config->chunks);
 	s.messages = message_pool_bytes(&config->messages);
 	s.groups = pool_bytes(config->groups, sizeof(struct group));
@@ -166,9 +168,9 @@ static struct sizes sizes_of(const struct stack_config *config)
 	s.net = net_bytes(config->destinations + 1);
 	s.rules = admission_rules(config->services, config->service_count);
 	s.admission = admission_bytes(config->service_count, s.rules, config->sources);
-	s.total = s.stack + s.blocks + s.half_opens + s.time_waits + s.extension_pool + s.chunks +
-		  s.messages + s.groups + s.fanouts + s.table + s.wheel + s.near + s.net + s.admission +
-		  (size_t)15 * CACHE_LINE;
+	s.total = s.stack + s.blocks + s.half_opens + s.time_waits + s.extension_pool + s.range_pool +
+		  s.chunks + s.messages + s.groups + s.fanouts + s.table + s.wheel + s.near + s.net +
+		  s.admission + (size_t)16 * CACHE_LINE;
 	return s;
 }
 
@@ -314,7 +316,8 @@ static bool carve(struct stack *stack, struct arena *arena, const struct sizes *
 	if (!carve_pool(arena, &core->blocks, config->connections, s->stride) ||
 	    !carve_pool(arena, &core->half_opens, config->half_open, sizeof(struct half_open)) ||
 	    !carve_pool(arena, &core->time_waits, config->time_wait, TIME_WAIT_STRIDE) ||
-	    !carve_pool(arena, &core->extensions, config->extensions, sizeof(struct tcp_extension)))
+	    !carve_pool(arena, &core->extensions, config->extensions, sizeof(struct tcp_extension)) ||
+	    !carve_pool(arena, &core->ranges, config->ranges, sizeof(struct sent_range)))
 		return false;
 	if (!carve_pool(arena, &core->groups, config->groups, sizeof(struct group)) ||
 	    !carve_pool(arena, &core->fanouts, C10M_FANOUTS_MAX, FANOUT_STRIDE))
@@ -382,7 +385,7 @@ struct stack *stack_init(struct arena *arena, const struct stack_config *config,
 	stack->table_bytes = s.table;
 	stack->wheel_bytes = s.wheel + s.near;
 	stack->chunk_bytes = s.chunks;
-	stack->compact_bytes = s.half_opens + s.time_waits + s.extension_pool;
+	stack->compact_bytes = s.half_opens + s.time_waits + s.extension_pool + s.range_pool;
 	header->state_offset = (uint64_t)((uint8_t *)stack - arena->base);
 	header->layout_hash = arena_hash(ARENA_HASH_START, &s, sizeof(s));
 	sock_register(&stack->core);

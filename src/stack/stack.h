@@ -28,6 +28,7 @@ struct stack_config {
 	uint32_t half_open;    /* compact entries; 0: a default from connections */
 	uint32_t time_wait;    /* compact entries; 0: a default */
 	uint32_t extensions;   /* what attaches to busy connections; 0: a default from connections */
+	uint32_t ranges;       /* of scoreboards; 0: a default from connections */
 	uint32_t destinations; /* 0: 1024; at most 65534 */
 	uint32_t sources;      /* remembered for c10m_limits, less than 2^26; 0: a default from connections */
 	struct chunk_config chunks;     /* all 0: a default from connections; else some of the smallest */
@@ -151,7 +152,8 @@ c10m_worker *stack_worker(struct stack *stack);
 
 /* What every pool holds, for tests, statistics and the memory report. */
 struct stack_usage {
-	uint32_t connections, half_open, time_wait, destinations, table_entries, timer_entries, extensions;
+	uint32_t connections, half_open, time_wait, destinations, table_entries, timer_entries, extensions,
+		ranges;
 	uint32_t chunks[CHUNK_CLASSES];
 	uint32_t replies, messages, groups, fanouts;
 	uint64_t source_connections; /* that c10m_limits counts */

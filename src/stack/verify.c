@@ -1,13 +1,14 @@
 /* verify.c - whether everything in a stack agrees, for tests.
  * In: a stack between two calls.  Out: nothing, or the end of the program by CHECK. */
 #include "stack/internal.h"
+#include "tcp/recovery.h"
 
 /* What a walk over all blocks adds up. */
 struct census {
 	uint32_t live, ended;    /* connections; blocks that are over and only stand on a list */
 	uint32_t ready, waiting; /* on the ready list, on a neighbour's */
 	uint32_t held;           /* destinations */
-	uint32_t chunks, extensions;
+	uint32_t chunks, extensions, ranges;
 };
 
 static uint32_t chain_bytes(const struct core *core, uint32_t id, uint32_t *chunks)
@@ -64,6 +65,8 @@ static void verify_extension(const struct core *core, const struct tcb *tcb)
 	if (!extension)
 		return;
 	CHECK(extension->owner == tcb_index(core, tcb) && extension->uses);
+	CHECK(!(extension->uses & EXTENSION_BOARD) == !(tcb->options & TCB_BOARD));
+	CHECK(!(extension->uses & EXTENSION_FLIGHT) || tcb_snd_max(tcb) != tcb->snd_una);
 	for (uint32_t i = 0; i < extension->sack_count; i++)
 		CHECK(seq_gt(extension->sacks[i].start, tcb->rcv_nxt) &&
 		      kept_out_of_order(core, tcb, &extension->sacks[i]));
@@ -86,6 +89,10 @@ static void verify_block(struct core *core, uint32_t index, struct census *censu
 	census->chunks += ooo;
 	census->held += tcb->destination != DESTINATION_NONE;
 	census->extensions += tcb->extension != POOL_NONE;
+	if (tcb->options & TCB_BOARD) {
+		board_verify(core, tcb);
+		census->ranges += tcb_extension(core, tcb)->range_count;
+	}
 }
 
 static void verify_blocks(struct core *core, struct census *census)
@@ -227,6 +234,7 @@ void stack_verify(const struct stack *stack)
 	CHECK(census.live == usage.connections);
 	CHECK(census.live + census.ended == pool_live(&core->blocks));
 	CHECK(census.extensions == pool_live(&core->extensions));
+	CHECK(census.ranges == pool_live(&core->ranges));
 	CHECK(census.ready == listed(core, core->ready_head, TCB_READY));
 	CHECK(core->table.live == census.live + usage.half_open + usage.time_wait);
 	CHECK(flow_table_verify(&core->table));

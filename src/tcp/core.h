@@ -75,7 +75,7 @@ struct core_settings {
 struct core {
 	struct counters counters;
 	struct net net;
-	struct pool blocks, half_opens, time_waits, extensions;
+	struct pool blocks, half_opens, time_waits, extensions, ranges;
 	struct chunk_pool chunks;
 	struct message_pool messages;
 	struct flow_table table;
@@ -300,6 +300,7 @@ void tcp_last_ack(struct core *core, struct tcb *tcb); /* of a block about to be
 /* --- timers.c */
 void tcp_timers_run(struct core *core, uint32_t index);
 void tcp_arm_rtx(struct core *core, struct tcb *tcb);
+void tcp_arm_probe(struct core *core, struct tcb *tcb); /* after output: more than one segment is in flight */
 void tcp_arm_keepalive(struct core *core, struct tcb *tcb);
 /* Looks no later than when the user's patience ends. */
 void tcp_heed_user_timeout(struct tcb *tcb);

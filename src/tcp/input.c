@@ -5,6 +5,7 @@
 
 #include "base/plant.h"
 #include "tcp/congestion.h"
+#include "tcp/recovery.h"
 
 #define CHALLENGES_PER_SECOND 100u
 
@@ -107,6 +108,7 @@ static enum drop_reason syn_sent_input(struct core *core, struct tcb *tcb, const
 	}
 	syn_acked(core, tcb, segment);
 	tcb->state = TCP_ESTABLISHED;
+	tcb->options |= TCB_UNHEARD;
 	core->counters.tcp_established++;
 	tcp_watch_begin(core, tcb);
 	tcp_arm_keepalive(core, tcb);
@@ -177,6 +179,28 @@ static void fin_acked(struct core *core, struct tcb *tcb)
 	}
 }
 
+/* Without SACK blocks, and without a scoreboard, nothing of recovery.c is touched. */
+static void recover(struct core *core, struct tcb *tcb, const struct tcp_segment *segment, uint32_t acked)
+{
+	if (unlikely(tcb->options & TCB_BOARD || segment->options & TCP_OPT_SACK) &&
+	    tcb->options & TCB_SACK && recovery_input(core, tcb, segment, acked))
+		return;
+	if (tcb->pending & TCB_RECOVERY)
+		ack_in_recovery(core, tcb, acked);
+	else
+		congestion_of(core, tcb)->acked(tcb, acked);
+}
+
+/* A probe of the tail has its answer; when nothing is in flight no trace of its losses is left. */
+static void flight_acked(struct core *core, struct tcb *tcb)
+{
+	probe_acked(core, tcb, false);
+	if (tcb->snd_una != tcb->snd_nxt)
+		return;
+	probe_cancel(core, tcb);
+	extension_drop(core, tcb, EXTENSION_FLIGHT);
+}
+
 static void new_ack(struct core *core, struct tcb *tcb, const struct tcp_segment *segment,
 		    struct tcp_result *result)
 {
@@ -190,23 +214,23 @@ static void new_ack(struct core *core, struct tcb *tcb, const struct tcp_segment
 		tcb->snd_nxt = tcb->snd_una;
 	if (tcb->options & TCB_BACKED && seq_geq(tcb->snd_nxt, tcb->recover))
 		tcb->options &= (uint16_t)~TCB_BACKED;
+	tcb->options &= (uint16_t)~TCB_UNHEARD;
 	take_rtt(core, tcb, segment);
 	tcb->keep_probes = 0;
 	tcb->duplicate_acks = 0;
 	tcb->unacked_tick = core->now_tick;
 	tcb->pending &= (uint16_t)~TCB_RTX;
 	net_confirm(&core->net, tcb->destination);
-	if (tcb->pending & TCB_RECOVERY)
-		ack_in_recovery(core, tcb, acked);
-	else
-		congestion_of(core, tcb)->acked(tcb, acked);
-	if (seq_gt(tcb->snd_una, tcb->recover))
-		tcb->recover = tcb->snd_una - 1; /* must not fall behind by half of all numbers */
 	tcb->timers &= (uint8_t) ~(TCB_TIMER_RTX | TCB_TIMER_PERSIST);
 	if (fin)
 		fin_acked(core, tcb);
 	else if (tcb->snd_nxt != tcb->snd_una)
 		tcp_arm_rtx(core, tcb);
+	recover(core, tcb, segment, acked);
+	if (seq_gt(tcb->snd_una, tcb->recover))
+		tcb->recover = tcb->snd_una - 1; /* must not fall behind by half of all numbers */
+	if (unlikely(tcb->extension != POOL_NONE))
+		flight_acked(core, tcb);
 	if (data && (tcb->pending & TCB_WANTS_ROOM || tcb->rcv_bytes))
 		result->events |= TCP_EVENT_WRITABLE;
 }
@@ -272,7 +296,10 @@ static bool ack_input(struct core *core, struct tcb *tcb, const struct tcp_segme
 		if ((tcb->timers & TCB_TIMER_PERSIST || window == 0) && !tcb->user_timeout_ms)
 			tcb->unacked_tick = core->now_tick;
 		update_window(core, tcb, segment);
-		if (outstanding && same_window && tcp_segment_length(segment) == 0)
+		if (outstanding && (tcb->options & TCB_BOARD || segment->options & TCP_OPT_SACK) &&
+		    tcb->options & TCB_SACK && recovery_input(core, tcb, segment, 0))
+			core->counters.tcp_duplicate_acks++;
+		else if (outstanding && same_window && tcp_segment_length(segment) == 0)
 			duplicate_ack(core, tcb);
 	}
 	if (tcb->snd_bytes || tcb->pending & TCB_FIN_QUEUED)

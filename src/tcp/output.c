@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/plant.h"
+#include "tcp/recovery.h"
 #include "wire/checksum.h"
 
 #define HEADERS         (ETH_HEADER_BYTES + IPV4_HEADER_BYTES)
@@ -170,6 +171,8 @@ static void emit_data(struct core *core, struct tcb *tcb, struct packet *packet,
 		tcb->snd_nxt = end;
 	if (tcb->options & TCB_BACKED && seq_geq(tcb->snd_nxt, tcb->recover))
 		tcb->options &= (uint16_t)~TCB_BACKED;
+	if (unlikely(tcb->options & TCB_BOARD))
+		recovery_sent(core, tcb, seq, end, again);
 	if (!(tcb->timers & TCB_TIMER_RTX) || tcb->timers & TCB_TIMER_PERSIST) {
 		if (tcb->snd_una + bytes + fin == tcb->snd_nxt)
 			first_in_flight(core, tcb);
@@ -218,20 +221,32 @@ static bool tail_may_go(const struct tcb *tcb, uint32_t flight, uint32_t bytes)
 	return bytes >= tcb->max_snd_wnd / 2 && tcb->max_snd_wnd < 2u * tcb->mss;
 }
 
+/* Of the windows, what is left for new data. */
+static uint32_t usable_window(const struct core *core, const struct tcb *tcb, uint32_t flight)
+{
+	uint32_t offered = tcb->snd_wnd > flight ? tcb->snd_wnd - flight : 0, used = flight, window;
+
+	if (unlikely(tcb->options & TCB_BOARD)) {
+		used = board_pipe(core, tcb);
+		window = tcb->cwnd;
+	} else {
+		window = congestion_window(tcb);
+	}
+	return MIN_OF(window > used ? window - used : 0, offered);
+}
+
 /* How many bytes may go at snd_nxt now: 0 none. Nagle and silly-window avoidance are RFC 9293 sections 3.7.4
  * and 3.8.6.2.1. */
-static uint32_t sendable(const struct tcb *tcb, uint32_t limit, bool *fin)
+static uint32_t sendable(const struct core *core, const struct tcb *tcb, uint32_t limit, bool *fin)
 {
-	uint32_t flight = tcb->snd_nxt - tcb->snd_una, window = MIN_OF(congestion_window(tcb), tcb->snd_wnd);
-	uint32_t unsent, usable, bytes, tail;
+	uint32_t flight = tcb->snd_nxt - tcb->snd_una, unsent, bytes, tail;
 	bool again = seq_lt(tcb->snd_nxt, tcb_snd_max(tcb)) && !(tcb->timers & TCB_TIMER_PERSIST);
 
 	*fin = false;
 	if (flight > tcb->snd_bytes)
 		return 0; /* the FIN is out */
 	unsent = tcb->snd_bytes - flight;
-	usable = window > flight ? window - flight : 0;
-	bytes = MIN_OF(MIN_OF(unsent, usable), limit);
+	bytes = MIN_OF(MIN_OF(unsent, usable_window(core, tcb, flight)), limit);
 	tail = bytes < tcb->mss ? bytes : bytes == tcb->mss ? 0 : bytes % tcb->mss;
 	if (bytes == unsent && tcb->pending & TCB_FIN_QUEUED && tcb->state != TCP_FIN_WAIT_2 &&
 	    tcb->state < TCP_TIME_WAIT)
@@ -266,11 +281,58 @@ static void emit_again(struct core *core, struct tcb *tcb, struct packet *packet
 		packet->bytes = 0;
 }
 
+/* From start on at most a segment of what ends at `end` in sequence space, the FIN included. */
+static void emit_part(struct core *core, struct tcb *tcb, struct packet *packet, uint32_t start, uint32_t end)
+{
+	uint32_t data_end = tcb->snd_una + tcb->snd_bytes;
+	uint32_t bytes = MIN_OF(seq_min(end, data_end) - start, (uint32_t)tcb->mss);
+	bool fin = seq_gt(end, data_end) && start + bytes == data_end;
+
+	emit_data(core, tcb, packet, start, bytes, fin);
+}
+
+/* The first that is lost, once the pipe has room for it. */
+static bool emit_lost(struct core *core, struct tcb *tcb, struct packet *packet)
+{
+	uint32_t start, end, pipe = board_pipe(core, tcb);
+
+	if (!board_lost(core, tcb, &start, &end))
+		return false;
+	if (pipe && pipe + MIN_OF(end - start, (uint32_t)tcb->mss) > tcb->cwnd)
+		return false;
+	emit_part(core, tcb, packet, start, end);
+	return true;
+}
+
+/* RFC 8985 section 7.3: something new when there is, else the last segment again. A peer that has
+ * acknowledged no data may know us by a SYN cookie alone, which only the first segment proves. */
+static void emit_tail_probe(struct core *core, struct tcb *tcb, struct packet *packet)
+{
+	uint32_t flight = tcb->snd_nxt - tcb->snd_una;
+	uint32_t offered = tcb->snd_wnd > flight ? tcb->snd_wnd - flight : 0;
+	uint32_t unsent = tcb->snd_bytes > flight ? tcb->snd_bytes - flight : 0;
+	uint32_t bytes = MIN_OF(MIN_OF(unsent, offered), (uint32_t)tcb->mss);
+
+	if (tcb->options & TCB_UNHEARD)
+		bytes = 0;
+	if (bytes)
+		emit_data(core, tcb, packet, tcb->snd_nxt, bytes, false);
+	else if (tcb->options & TCB_UNHEARD)
+		emit_part(core, tcb, packet, tcb->snd_una, tcb->snd_nxt);
+	else
+		emit_part(core, tcb, packet, tcb->snd_nxt - MIN_OF(flight, (uint32_t)tcb->mss), tcb->snd_nxt);
+	probe_sent(core, tcb, bytes == 0);
+}
+
 static void emit_probe(struct core *core, struct tcb *tcb, struct packet *packet)
 {
 	struct tcp_segment segment = {.seq = tcb->snd_nxt, .flags = TCP_ACK};
 
 	tcb->pending &= (uint16_t)~TCB_PROBE;
+	if (probe_waits(core, tcb)) {
+		emit_tail_probe(core, tcb, packet);
+		return;
+	}
 	if (tcb->timers & TCB_TIMER_PERSIST && tcb->snd_bytes) {
 		/* A window too small for its own good is used in the end (RFC 9293 section 3.8.6.2.1). */
 		segment.seq = tcb->snd_una;
@@ -340,12 +402,14 @@ static bool output_one(struct core *core, struct tcb *tcb, struct packet *packet
 		if (packet->bytes)
 			return true;
 	}
+	if (unlikely(tcb->options & TCB_BOARD) && emit_lost(core, tcb, packet))
+		return true;
 	if (tcb->acks_owed > 1 || (unlikely(tcb->acks_owed) && sack_waits(core, tcb))) {
 		emit_ack(core, tcb, packet);
 		return true;
 	}
 	if (synchronised(tcb)) {
-		bytes = sendable(tcb, frame_limit(core, tcb, packet), &fin);
+		bytes = sendable(core, tcb, frame_limit(core, tcb, packet), &fin);
 		if (bytes || fin) {
 			emit_data(core, tcb, packet, tcb->snd_nxt, bytes, fin);
 			if (fin)
@@ -376,6 +440,8 @@ uint32_t tcp_output(struct core *core, uint32_t index, struct packet *packets, u
 		core->counters.tx_bytes += packets[count].bytes;
 		count++;
 	}
+	if (count > 1)
+		tcp_arm_probe(core, tcb);
 	if (count < max)
 		tcp_arm_persist(core, tcb);
 	return count;

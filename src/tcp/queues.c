@@ -2,7 +2,7 @@
  * A chunk of the send queue with a note holds no bytes: it names a message (the note is its id and one) of
  * which `start` and `bytes` say the part, and `seq` the topic. Owns: the chunk chains of a block, and its
  * extension while the send queue is longer than a chunk. */
-#include "tcp/core.h"
+#include "tcp/recovery.h"
 
 #include <string.h>
 
@@ -269,6 +269,7 @@ void queues_free(struct core *core, struct tcb *tcb)
 	tcb->snd_head = tcb->rcv_head = tcb->rcv_tail = CHUNK_NONE;
 	tcb->snd_bytes = tcb->rcv_bytes = 0;
 	ooo_give_all(core, tcb);
+	board_detach(core, tcb);
 	extension_drop(core, tcb, UINT8_MAX);
 }
 

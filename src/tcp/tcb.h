@@ -6,8 +6,9 @@
  *   line 2  receive queue, rare facts (48), recovery point (4), room for RACK and
  *           the algorithm (12)                                                64
  * What attaches only while it holds something: data chunks (queues), and one
- * tcp_extension while more than one chunk is queued (cursors) or data came out of order (SACK blocks).
- * Without an extension queues are walked from their heads instead, and no SACK blocks are sent. */
+ * tcp_extension while more than one chunk is queued (cursors), data came out of order (SACK blocks) or
+ * was lost (scoreboard, with ranges of 16 bytes). Without an extension queues are walked from their heads
+ * instead, no SACK blocks are sent, and NewReno recovers. */
 #ifndef C10M_TCP_TCB_H
 #define C10M_TCP_TCB_H
 
@@ -42,6 +43,8 @@ enum tcp_state {
 #define TCB_BACKED      0x0080u /* snd_nxt was pulled back after a timeout; recover is the highest sent */
 #define TCB_COUNTED     0x0100u /* among its source's connections: admission.h */
 #define TCB_KEYING      0x0200u /* the second of two lengths that a source may have */
+#define TCB_BOARD       0x0400u /* the extension holds a scoreboard: recovery.h */
+#define TCB_UNHEARD     0x0800u /* we opened it, and nothing but the SYN was acknowledged so far */
 #define TCB_MISSES      0x1000u /* opened ahead of sweep 0 while it was under way; shifted for the others */
 
 /* tcb.pending */
@@ -70,6 +73,7 @@ enum tcp_state {
 #define TCB_TIMER_PERSIST 0x10u /* TIMER_RTX means persist */
 #define TCB_FILED_NEAR    0x20u /* a wheel entry stands at tick near_tick */
 #define TCB_FILED_FAR     0x40u /* a wheel entry stands at tick far_tick */
+#define TCB_TIMER_SOON    0x80u /* TIMER_RTX means to look for losses again, or to probe for a lost tail */
 
 struct tcb {
 	/* line 0 */
@@ -86,7 +90,7 @@ struct tcb {
 	uint8_t wscales; /* ours to apply on send windows << 4 | theirs */
 	uint8_t duplicate_acks;
 	uint8_t acks_owed; /* acknowledgements that must not be merged */
-	uint8_t reserve;
+	uint8_t rack;      /* what was learnt of reordering: recovery.h */
 	/* line 1 */
 	uint32_t snd_head;  /* chunks from snd_una on */
 	uint32_t snd_bytes; /* queued, from snd_una on, FIN and SYN not counted */
@@ -132,7 +136,29 @@ _Static_assert(sizeof(struct tcb_watch) == 32, "half a cache line");
 #define EXTENSION_SEND    0x01u /* more than one chunk is queued to be sent */
 #define EXTENSION_RECEIVE 0x02u /* data out of order, or a duplicate to tell of */
 
+#define EXTENSION_BOARD  0x04u /* something has arrived beyond a hole, or was lost: TCB_BOARD */
+#define EXTENSION_UNDO   0x08u /* the last recovery may still turn out to have been for nothing */
+#define EXTENSION_PROBE  0x10u /* the tail is, or was, sent again: RFC 8985 section 7 */
+#define EXTENSION_FLIGHT (EXTENSION_UNDO | EXTENSION_PROBE) /* over when all is acknowledged */
+
 #define SACK_BLOCKS_MAX 4
+
+enum probe_state { PROBE_WAITS, PROBE_WAS_NEW, PROBE_WAS_AGAIN };
+
+/* sent_range.flags. LOST and AGAIN: sent again, and on its way. */
+#define SENT_ARRIVED 0x01u
+#define SENT_LOST    0x02u
+#define SENT_AGAIN   0x04u
+#define SENT_BEFORE  0x08u /* before there was a scoreboard: sent_us is not known */
+#define SENT_MARK    0x80u /* set while a rebuild looks which ranges are in use */
+
+/* A part of the window of which all has the same fate: from start to where the next one starts. */
+struct sent_range {
+	uint32_t start, sent_us, next;
+	uint8_t flags, pad[3];
+};
+
+_Static_assert(sizeof(struct sent_range) == 16, "four in a cache line");
 
 struct sack_block {
 	uint32_t start, end;
@@ -144,15 +170,27 @@ struct tcp_extension {
 	uint8_t uses;
 	uint8_t sack_count;
 	uint8_t has_duplicate;
-	uint8_t pad;
-	uint32_t snd_tail;                        /* last chunk of the send queue */
+	uint8_t probe_state : 2, after_timeout : 1, undo_timed : 1; /* undo_ts is set */
+	uint32_t snd_tail;                                          /* last chunk of the send queue */
 	uint32_t cursor_chunk, cursor_seq;        /* chunk that holds cursor_seq at its start */
 	uint32_t ooo_last;                        /* chunk that took the last segment out of order */
 	struct sack_block duplicate;              /* what arrived twice: RFC 2883 */
 	struct sack_block sacks[SACK_BLOCKS_MAX]; /* what arrived out of order, the latest first: RFC 2018 */
+	/* The scoreboard, and what belongs to it. */
+	uint32_t range_first, range_last, range_count;
+	uint32_t sacked_bytes, lost_bytes; /* lost and not sent again */
+	uint32_t fack;                     /* end of the highest that has arrived */
+	uint32_t rack_us, rack_end;        /* of what was sent last among all that has arrived */
+	uint32_t rack_rtt_us;              /* and how long it took */
+	uint32_t wider_end;                /* the reordering window grows again when this is acknowledged */
+	uint32_t prr_delivered, prr_out, prr_flight;
+	uint32_t probe_end, probe_us;
+	uint32_t undo_cwnd, undo_ssthresh, undo_algorithm[2];
+	uint32_t undo_from, undo_ts, undo_bytes; /* sent again: from where, since when, how much */
+	uint32_t reserve[10];
 };
 
-_Static_assert(sizeof(struct tcp_extension) == 64, "whole cache lines");
+_Static_assert(sizeof(struct tcp_extension) == 192, "whole cache lines");
 
 /* A connection in SYN_RECEIVED that a peer opened: 64 bytes. */
 struct half_open {

@@ -3,6 +3,7 @@
 
 #include "base/plant.h"
 #include "tcp/congestion.h"
+#include "tcp/recovery.h"
 
 #define RTO_MAX_US         60000000u
 #define RTO_UNKNOWN_US     3000000u
@@ -44,9 +45,46 @@ uint32_t tcp_rto_us(const struct core *core, const struct tcb *tcb)
 
 void tcp_arm_rtx(struct core *core, struct tcb *tcb)
 {
+	uint32_t after_us = tcp_rto_us(core, tcb);
+
+	tcb->timers &= (uint8_t)~TCB_TIMER_SOON;
 	if (tcb->snd_nxt != tcb->snd_una)
 		tcb->timers &= (uint8_t)~TCB_TIMER_PERSIST;
-	conn_set_timer(core, tcb, TCB_TIMER_RTX, core->now_tick + ticks_round_up(tcp_rto_us(core, tcb)));
+	if (probe_is_worth_it(tcb, after_us) && probe_due_us(core, tcb, after_us, &after_us))
+		tcb->timers |= TCB_TIMER_SOON;
+	conn_set_timer(core, tcb, TCB_TIMER_RTX, core->now_tick + ticks_round_up(after_us));
+}
+
+void tcp_arm_probe(struct core *core, struct tcb *tcb)
+{
+	uint32_t after_us;
+
+	if (!(tcb->options & TCB_SACK) || !(tcb->timers & TCB_TIMER_RTX) || tcb->timers & TCB_TIMER_PERSIST ||
+	    tcb->snd_nxt - tcb->snd_una <= tcb->mss ||
+	    !probe_due_us(core, tcb, tcp_rto_us(core, tcb), &after_us))
+		return;
+	conn_set_timer(core, tcb, TCB_TIMER_RTX, core->now_tick + ticks_round_up(after_us));
+	tcb->timers |= TCB_TIMER_SOON;
+}
+
+/* The full time-out, after a probe or a look that came before it. */
+static void arm_timeout(struct core *core, struct tcb *tcb)
+{
+	uint32_t after_us = tcp_rto_us(core, tcb);
+
+	tcb->timers &= (uint8_t)~TCB_TIMER_SOON;
+	conn_set_timer(core, tcb, TCB_TIMER_RTX, core->now_tick + ticks_round_up(after_us));
+	tcp_heed_user_timeout(tcb);
+}
+
+static void look_soon(struct core *core, struct tcb *tcb)
+{
+	arm_timeout(core, tcb);
+	if (tcb->options & TCB_BOARD)
+		recovery_look(core, tcb);
+	else if (tcb->snd_nxt != tcb->snd_una)
+		probe_begin(core, tcb);
+	conn_ready(core, tcb_index(core, tcb));
 }
 
 void tcp_arm_keepalive(struct core *core, struct tcb *tcb)
@@ -88,12 +126,27 @@ static void end_by_deadline(struct core *core, uint32_t index)
 	conn_end(core, index, C10M_CLOSE_DEADLINE);
 }
 
+static void back_off(struct core *core, struct tcb *tcb)
+{
+	tcb->duplicate_acks = 0;
+	if (tcb->backoff < UINT8_MAX)
+		tcb->backoff++;
+	if (!PLANTED(LOST_TIMER))
+		rearm(core, tcb);
+}
+
 /* Go back to snd_una in slow start: what the peer has already is acknowledged as a whole. */
 static void retransmit(struct core *core, struct tcb *tcb)
 {
 	bool syn = tcb->state == TCP_SYN_SENT || tcb->state == TCP_SYN_RECEIVED;
 
 	core->counters.tcp_retransmit_timeouts++;
+	if (!syn && tcb->options & TCB_SACK && recovery_timeout(core, tcb)) {
+		tcb->pending &= (uint16_t)~TCB_RTT_TIMING;
+		back_off(core, tcb);
+		return;
+	}
+	board_detach(core, tcb);
 	if (!syn) {
 		congestion_of(core, tcb)->timeout(tcb, tcb->snd_nxt - tcb->snd_una, tcb->backoff == 0);
 		tcb->recover = tcb_snd_max(tcb);
@@ -103,11 +156,7 @@ static void retransmit(struct core *core, struct tcb *tcb)
 		tcb->pending |= TCB_RTX;
 	}
 	tcb->pending &= (uint16_t) ~(TCB_RECOVERY | TCB_RTT_TIMING);
-	tcb->duplicate_acks = 0;
-	if (tcb->backoff < UINT8_MAX)
-		tcb->backoff++;
-	if (!PLANTED(LOST_TIMER))
-		rearm(core, tcb);
+	back_off(core, tcb);
 }
 
 static bool rtx_expired(struct core *core, uint32_t index)
@@ -115,6 +164,10 @@ static bool rtx_expired(struct core *core, uint32_t index)
 	struct tcb *tcb = tcb_at(core, index);
 	uint32_t end;
 
+	if (tcb->timers & TCB_TIMER_SOON) {
+		look_soon(core, tcb);
+		return true;
+	}
 	if (given_up(core, tcb)) {
 		if (tcb->state == TCP_SYN_SENT)
 			core->counters.tcp_connect_timeouts++;

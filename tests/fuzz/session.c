@@ -774,7 +774,7 @@ static void finish(void)
 	transmit(1000);
 	stack_verify(run.stack);
 	stack_usage(run.stack, &usage);
-	CHECK(usage.connections == 0 && usage.extensions == 0);
+	CHECK(usage.connections == 0 && usage.extensions == 0 && usage.ranges == 0);
 	CHECK(usage.chunks[0] + usage.chunks[1] + usage.chunks[2] == 0);
 	stack_fini(run.stack);
 }

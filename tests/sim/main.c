@@ -71,7 +71,9 @@ static const char *const bug_names[PLANT_COUNT] = {
 /* Events that two honest stacks over a bad link, small pools and a hostile host must bring about. Left out
  * is only what cannot happen here, with the reason beside it. */
 static const char *const impossible_events[] = {
-	"timer_sweeps", /* the wheel is sized for every object */
+	"timer_sweeps",     /* the wheel is sized for every object */
+	"tcp_sack_ignored", /* honest stacks tell no lies: packet/test_recovery.c does */
+	"tcp_sack_reneged", /* likewise */
 	NULL,
 };
 

@@ -138,6 +138,8 @@ static void draw_later_options(const struct world *world, struct node *node, uns
 	node->config.tx_segmentation = value & 1; /* counts with tx_checksum only */
 	if ((value >> 48) % 4 == 0)
 		node->config.extensions = 1 + (uint32_t)(value >> 52) % 6;
+	if ((value >> 56) % 4 == 0)
+		node->config.ranges = 1 + (uint32_t)(value >> 58) % 12;
 	node->config.no_sack = (value >> 40) % 4 == 0;
 	node->frame_room = (uint16_t)(value & 2 ? LONG_ROOM : FRAME_ROOM + (value >> 8) % 20000);
 }
@@ -569,6 +571,8 @@ static const char *unbalanced(const struct node *node)
 		return "flow table entries";
 	if (usage.extensions)
 		return "extensions";
+	if (usage.ranges)
+		return "ranges";
 	if (usage.source_connections)
 		return "connections of sources";
 	if (usage.replies)
