@@ -42,23 +42,24 @@ void ask(struct load_engine *engine, c10m_conn *conn, uint64_t intended_us)
 
 static uint32_t in_flight_max(const struct load_engine *engine)
 {
-	return MAX_OF(engine->config->in_flight / engine->config->workers, 1u);
+	uint32_t most = engine->config->in_flight;
+
+	if (engine->phase == PHASE_PACED)
+		most = MAX_OF(most, LOAD_PACED_IN_FLIGHT);
+	return MAX_OF(most / engine->config->workers, 1u);
 }
 
 bool ask_again_at_once(const struct load_engine *engine)
 {
-	return engine->phase == PHASE_LOAD && !engine->enough && engine->config->request_rate == 0 &&
-	       engine->held <= in_flight_max(engine);
+	return load_is_on(engine) && engine->request_rate == 0 && engine->held <= in_flight_max(engine);
 }
 
 static uint64_t owed(const struct load_engine *engine)
 {
-	const struct load_config *config = engine->config;
 	uint32_t limit = in_flight_max(engine);
-
 	uint64_t room = limit > engine->in_flight ? limit - engine->in_flight : 0, due;
 
-	if (!config->request_rate)
+	if (engine->request_rate == 0)
 		return room;
 	due = schedule_owed(&engine->requests, engine->now_us);
 	return MIN_OF(room, due);
@@ -79,7 +80,7 @@ static uint32_t ask_group(struct load_engine *engine, uint32_t places, uint32_t 
 		if (!conn || !conn_is_free(c10m_conn_state(conn)))
 			continue;
 		ask(engine, conn,
-		    engine->config->request_rate ? schedule_take(&engine->requests) : engine->now_us);
+		    engine->request_rate > 0 ? schedule_take(&engine->requests) : engine->now_us);
 		asked++;
 	}
 	return asked;
@@ -111,7 +112,7 @@ uint64_t ask_next_us(const struct load_engine *engine)
 		return UINT64_MAX;
 	if (engine->held <= engine->in_flight || engine->in_flight >= in_flight_max(engine))
 		return UINT64_MAX; /* enough are busy: an answer comes first */
-	if (config->request_rate)
+	if (engine->request_rate > 0)
 		return schedule_next_us(&engine->requests);
 	return owed(engine) ? engine->now_us : UINT64_MAX;
 }

@@ -236,6 +236,9 @@ void conn_answered(struct load_engine *engine, c10m_conn *conn)
 	if (engine->phase == PHASE_LOAD) {
 		histogram_add(&engine->latency, c10m_now_us(engine->worker) - state->intended_us);
 		engine->answered_in_load++;
+	} else if (engine->phase == PHASE_PACED) {
+		histogram_add(&engine->paced, c10m_now_us(engine->worker) - state->intended_us);
+		engine->answered_paced++;
 	} else if (engine->phase == PHASE_PROVE) {
 		engine->counts.proved++;
 	} else if (engine->phase == PHASE_PROVE_AFTER) {

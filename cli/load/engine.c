@@ -58,6 +58,8 @@ static bool phase_is_wanted(const struct load_config *config, enum load_phase ph
 		return !config->churn;
 	case PHASE_PROVE:
 		return config->prove_before;
+	case PHASE_PACED:
+		return config->paced_percent > 0;
 	case PHASE_MESSAGE:
 		return config->message_bytes > 0;
 	case PHASE_PROVE_AFTER:
@@ -68,6 +70,15 @@ static bool phase_is_wanted(const struct load_config *config, enum load_phase ph
 		break;
 	}
 	return true;
+}
+
+/* One request a second at least: else nothing would follow a load that nobody answered. */
+static double rate_reached(const struct load_engine *engine)
+{
+	double seconds = (double)(engine->load_last_us - engine->load_first_us) / 1e6;
+	double rate = seconds > 0 ? (double)engine->answered_in_load / seconds : 0;
+
+	return rate > 1 ? rate : 1;
 }
 
 static void phase_begin(struct load_engine *engine, enum load_phase phase)
@@ -90,8 +101,14 @@ static void phase_begin(struct load_engine *engine, enum load_phase phase)
 		if (config->duration_s)
 			engine->jitter =
 				(struct jitter){0}; /* to stand beside the latency of this time alone */
-		schedule_begin(&engine->requests, engine->now_us,
-			       (double)config->request_rate / config->workers);
+		engine->request_rate = (double)config->request_rate / config->workers;
+		schedule_begin(&engine->requests, engine->now_us, engine->request_rate);
+	}
+	if (phase == PHASE_PACED) {
+		engine->paced_first_us = engine->paced_last_us = engine->now_us;
+		engine->jitter = (struct jitter){0};
+		engine->request_rate = rate_reached(engine) * config->paced_percent / 100;
+		schedule_begin(&engine->requests, engine->now_us, engine->request_rate);
 	}
 }
 
@@ -102,13 +119,18 @@ static uint64_t load_end_us(const struct load_engine *engine)
 	return engine->phase_us + (uint64_t)engine->config->duration_s * 1000000;
 }
 
+static uint64_t *load_last(struct load_engine *engine)
+{
+	return engine->phase == PHASE_PACED ? &engine->paced_last_us : &engine->load_last_us;
+}
+
 /* What was meant to be asked in this time, and could not be. */
 static void load_end(struct load_engine *engine)
 {
 	engine->enough = true;
-	engine->load_last_us = load_end_us(engine);
-	if (engine->config->request_rate && !engine->config->churn)
-		engine->counts.unsent += schedule_owed(&engine->requests, engine->load_last_us - 1);
+	*load_last(engine) = load_end_us(engine);
+	if (engine->request_rate > 0 && !engine->config->churn)
+		engine->counts.unsent += schedule_owed(&engine->requests, *load_last(engine) - 1);
 }
 
 static bool load_slice(struct load_engine *engine)
@@ -123,7 +145,7 @@ static bool load_slice(struct load_engine *engine)
 	}
 	if (engine->enough)
 		return config->protocol == LOAD_STREAM || engine->in_flight == 0;
-	engine->load_last_us = engine->now_us;
+	*load_last(engine) = engine->now_us;
 	if (config->protocol == LOAD_ECHO || config->protocol == LOAD_HTTP)
 		ask_slice(engine);
 	else if (config->protocol == LOAD_STREAM)
@@ -163,6 +185,7 @@ static bool phase_slice(struct load_engine *engine)
 		prove_slice(engine);
 		return prove_is_over(engine);
 	case PHASE_LOAD:
+	case PHASE_PACED:
 		return load_slice(engine);
 	case PHASE_MESSAGE:
 		return message_is_over(engine);
@@ -207,6 +230,7 @@ static void show(struct load_engine *engine)
 	shown->in_flight = engine->in_flight;
 	shown->phase = engine->phase;
 	shown->latency = engine->latency;
+	histogram_merge(&shown->latency, &engine->paced);
 	atomic_flag_clear_explicit(engine->shown_lock, memory_order_release);
 }
 
@@ -241,6 +265,7 @@ static uint64_t phase_next_us(const struct load_engine *engine)
 	case PHASE_PROVE_AFTER:
 		return engine->cursor < c10m_conn_places(engine->worker) ? engine->now_us : UINT64_MAX;
 	case PHASE_LOAD:
+	case PHASE_PACED:
 		if (engine->enough)
 			return engine->now_us + WAIT_US;
 		return MIN_OF(ask_next_us(engine), load_end_us(engine));
@@ -293,8 +318,8 @@ void engine_stop(c10m_worker *worker)
 
 	if (engine->phase == PHASE_OVER)
 		return;
-	if (engine->phase == PHASE_LOAD && !engine->enough)
-		engine->load_last_us = c10m_now_us(worker);
+	if (load_is_on(engine))
+		*load_last(engine) = c10m_now_us(worker);
 	if (engine->phase < PHASE_CLOSE)
 		engine->held_at_end = engine->held;
 	engine->interrupted = true;

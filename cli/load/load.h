@@ -19,10 +19,11 @@
 enum load_protocol { LOAD_ECHO, LOAD_HTTP, LOAD_CONNECT, LOAD_IDLE, LOAD_STREAM };
 enum load_direction { LOAD_BOTH, LOAD_SEND, LOAD_RECEIVE };
 
-#define LOAD_AWAIT_TICK_US 100000u /* how exactly a late answer is known */
-#define LOAD_AWAIT_SLOTS   256u
-#define LOAD_LATE_MS_MAX   20000u /* within the slots */
-#define LOAD_REQUEST_BYTES 512
+#define LOAD_AWAIT_TICK_US   100000u /* how exactly a late answer is known */
+#define LOAD_AWAIT_SLOTS     256u
+#define LOAD_LATE_MS_MAX     20000u /* within the slots */
+#define LOAD_REQUEST_BYTES   512
+#define LOAD_PACED_IN_FLIGHT 16384u /* where a schedule tells when to ask */
 
 struct load_config {
 	enum load_protocol protocol;
@@ -32,6 +33,7 @@ struct load_config {
 	uint32_t target_port, target_ports;    /* the first, and how many from there on */
 	uint32_t source_address, source_count; /* the first address and how many; 0: the stack chooses */
 	uint32_t rate, request_rate;           /* a second; 0: as fast as it goes */
+	uint32_t paced_percent;                /* of the rate reached, for as long again; 0: not */
 	uint32_t payload;                      /* bytes of an echo */
 	uint32_t duration_s;
 	uint32_t in_flight;               /* requests without answer at a time, where there is no rate */
@@ -129,6 +131,7 @@ enum load_phase {
 	PHASE_OPEN,
 	PHASE_PROVE,
 	PHASE_LOAD,
+	PHASE_PACED, /* the same at a share of the rate that was reached, by a schedule */
 	PHASE_MESSAGE,
 	PHASE_PROVE_AFTER,
 	PHASE_CLOSE,
@@ -180,6 +183,9 @@ struct load_engine {
 	uint64_t open_first_us, open_last_us; /* the time of opening */
 	uint64_t load_first_us, load_last_us;
 	uint64_t asked_in_load, answered_in_load;
+	double request_rate; /* of the present phase, this worker's; 0: no schedule */
+	struct histogram paced;
+	uint64_t paced_first_us, paced_last_us, answered_paced;
 	uint64_t show_us, rest_until_us;
 	struct load_shown *shown;
 	atomic_flag *shown_lock;
@@ -210,6 +216,11 @@ void prove_slice(struct load_engine *engine); /* one after the other */
 /* Whether a connection that was answered is asked again: all may be busy, so nobody need be found at random.
  */
 bool ask_again_at_once(const struct load_engine *engine);
+/* Requests are asked for at random. */
+static inline bool load_is_on(const struct load_engine *engine)
+{
+	return (engine->phase == PHASE_LOAD || engine->phase == PHASE_PACED) && !engine->enough;
+}
 bool prove_is_over(const struct load_engine *engine);
 uint64_t ask_next_us(const struct load_engine *engine);
 

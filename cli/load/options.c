@@ -131,6 +131,10 @@ const struct option_spec load_specs[] = {
 	 "requests a second, on connections chosen at random; latency counts from the time at\n"
 	 "which a request was meant to be sent. Default: the next one when one is answered",
 	 NUMBER(config.request_rate, 1, 100000000)},
+	{"then-paced", "PERCENT",
+	 "behind the load, for as long again: so many percent of the requests a second that were\n"
+	 "reached, by a schedule as with --request-rate",
+	 NUMBER(config.paced_percent, 1, 100)},
 	{"in-flight", "N",
 	 "requests without answer at a time, at most (256; with --request-rate 16384). What is\n"
 	 "meant to be sent while so many are out waits, and its latency counts on",
@@ -218,6 +222,11 @@ static const char *contradiction(const struct load_options *options)
 		return "--request-rate is for requests on connections that are held open: --protocol echo or "
 		       "http; "
 		       "--rate tells how many are opened a second";
+	if (config->paced_percent && (config->churn || config->request_rate || config->stay ||
+				      (config->protocol != LOAD_ECHO && config->protocol != LOAD_HTTP)))
+		return "--then-paced is for requests as fast as they are answered, on connections that are "
+		       "held "
+		       "open, and for a while: leave --request-rate and --stay out";
 	if (config->stay && config->duration_s == 0)
 		return "--stay and --duration 0 contradict each other";
 	return NULL;
@@ -305,7 +314,7 @@ static bool make_http_request(struct load_options *options, char error[OPTIONS_E
 static void choose_in_flight(struct load_config *config)
 {
 	if (config->in_flight == 0)
-		config->in_flight = config->request_rate ? 16384 : 256;
+		config->in_flight = config->request_rate ? LOAD_PACED_IN_FLIGHT : 256;
 }
 
 /* Whether a connection's next request comes while its acknowledgement would wait. Where no rate tells, a

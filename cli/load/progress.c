@@ -32,7 +32,7 @@ static struct progress {
 static const char *const phase_names[] = {
 	[PHASE_OPEN] = "opening",    [PHASE_PROVE] = "proving",       [PHASE_LOAD] = "load",
 	[PHASE_MESSAGE] = "message", [PHASE_PROVE_AFTER] = "proving", [PHASE_CLOSE] = "closing",
-	[PHASE_OVER] = "over",
+	[PHASE_OVER] = "over",       [PHASE_PACED] = "paced",
 };
 
 static void add(struct load_shown *sum, const struct load_shown *part)

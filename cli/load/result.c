@@ -33,16 +33,20 @@ static void add_engine(struct load_result *result, const struct load_engine *eng
 {
 	double open = seconds_of(engine->open_first_us, engine->open_last_us);
 	double load = seconds_of(engine->load_first_us, engine->load_last_us);
+	double paced = seconds_of(engine->paced_first_us, engine->paced_last_us);
 	double message = seconds_of(engine->message_first_us, engine->message_last_us);
 
 	add_counts(&result->counts, &engine->counts);
 	histogram_merge(&result->latency, &engine->latency);
+	histogram_merge(&result->paced, &engine->paced);
 	histogram_merge(&result->open_time, &engine->open_time);
 	histogram_merge(&result->send_delay, &engine->send_delay);
 	jitter_merge(&result->jitter, &engine->jitter);
 	result->held += engine->held_at_end;
 	result->asked += engine->asked_in_load;
 	result->answered += engine->answered_in_load;
+	result->answered_paced += engine->answered_paced;
+	result->paced_seconds = MAX_OF(result->paced_seconds, paced);
 	result->open_seconds = MAX_OF(result->open_seconds, open);
 	result->load_seconds = MAX_OF(result->load_seconds, load);
 	result->message_seconds = MAX_OF(result->message_seconds, message);
@@ -187,12 +191,16 @@ void result_print(const struct load_result *result, FILE *to)
 	print_proof(result, to);
 	print_rate(to, churn ? "sessions" : "requests answered", churn ? counts->sessions : result->answered,
 		   result->load_seconds);
+	if (result->options->config.paced_percent)
+		print_rate(to, "paced, answered", result->answered_paced, result->paced_seconds);
 	print_bytes(result, to);
 	print_message(result, to);
 	fprintf(to, "%-22s%14" PRIu64 "\n", "lost", load_lost(counts));
 	fprintf(to, "%-22s%14" PRIu64 "\n", "not opened", load_open_failures(counts));
 	print_reasons(counts, to);
 	print_percentiles(to, churn ? "session, us" : "latency, us", &result->latency);
+	if (result->options->config.paced_percent)
+		print_percentiles(to, "paced latency, us", &result->paced);
 	print_percentiles(to, "open, us", &result->open_time);
 	print_percentiles(to, "sent late by us, us", &result->send_delay);
 	print_jitter(to, &result->jitter);
@@ -274,6 +282,11 @@ static void add_times(cJSON *json, const struct load_result *result)
 	cJSON_AddNumberToObject(json, "bytes_in_per_second", rate(counts->bytes_in, result->load_seconds));
 	cJSON_AddNumberToObject(json, "message_seconds", result->message_seconds);
 	add_percentiles(json, "latency_us", &result->latency);
+	if (result->options->config.paced_percent) {
+		cJSON_AddNumberToObject(json, "paced_per_second",
+					rate(result->answered_paced, result->paced_seconds));
+		add_percentiles(json, "paced_latency_us", &result->paced);
+	}
 	add_percentiles(json, "open_us", &result->open_time);
 	add_percentiles(json, "send_delay_us", &result->send_delay);
 	add_jitter(json, &result->jitter);

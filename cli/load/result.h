@@ -19,12 +19,13 @@ struct load_interface {
 struct load_result {
 	const struct load_options *options;
 	struct load_counts counts;
-	struct histogram latency, open_time, send_delay;
+	struct histogram latency, paced, open_time, send_delay;
 	struct jitter jitter;
 	struct load_interface interface;
 	uint64_t held; /* when the run began to end */
-	double open_seconds, load_seconds, message_seconds;
+	double open_seconds, load_seconds, paced_seconds, message_seconds;
 	uint64_t asked, answered; /* under load */
+	uint64_t answered_paced;
 	uint64_t retransmits, stack_drops, memory_bytes;
 	const char *verdict; /* why it ended early; NULL: it did not */
 	bool interrupted;

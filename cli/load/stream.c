@@ -6,8 +6,7 @@
 
 static bool sends(const struct load_engine *engine, const struct load_conn *state)
 {
-	return engine->config->direction != LOAD_RECEIVE && state->stage == STAGE_ASKED &&
-	       engine->phase == PHASE_LOAD && !engine->enough;
+	return engine->config->direction != LOAD_RECEIVE && state->stage == STAGE_ASKED && load_is_on(engine);
 }
 
 /* As long as bytes move, nobody is late. */

@@ -111,6 +111,17 @@ def test_open_loop_keeps_the_rate(hosts):
     assert result["lost"] == 0
 
 
+def test_paced_behind_the_load(hosts):
+    """First as fast as it goes, then at a share of that."""
+    serve(hosts, "echo")
+    result = load(hosts, "--connections", 500, "--then-paced", 25, "--in-flight", 4, duration=2)
+    assert result["paced_per_second"] == pytest.approx(result["requests_per_second"] / 4, rel=0.1)
+    steps = [result["paced_latency_us"][key] for key in ("p50", "p90", "p99", "p99.9", "p99.99", "max")]
+    assert steps == sorted(steps) and steps[-1] > 0
+    assert result["lost"] == 0
+    assert "--then-paced" in wrong(hosts, "--target", f"{ADDRESS}:7", "--then-paced", 25, "--request-rate", 100)
+
+
 def test_latency_counts_from_the_time_that_was_meant(hosts):
     """A server that stands still for half a second: a closed loop would see one late answer on each of its few
     connections, an open loop sees all that were meant to be sent meanwhile."""
