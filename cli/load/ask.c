@@ -17,11 +17,10 @@ void ask(struct load_engine *engine, c10m_conn *conn, uint64_t intended_us)
 	engine->in_flight++;
 	engine->counts.requests++;
 	await_begin(engine, state);
-	if (engine->phase == PHASE_LOAD) {
-		engine->asked_in_load++;
+	engine->asked_in_load += engine->phase == PHASE_LOAD;
+	if (engine->phase == PHASE_LOAD && !engine->config->churn)
 		histogram_add(&engine->send_delay,
 			      engine->now_us > intended_us ? engine->now_us - intended_us : 0);
-	}
 	switch (engine->config->protocol) {
 	case LOAD_HTTP:
 		http_send(engine, conn);

@@ -96,6 +96,9 @@ void open_slice(struct load_engine *engine)
 
 		if (engine->config->rate)
 			intended_us = schedule_next_us(&engine->opens);
+		if (engine->config->churn)
+			histogram_add(&engine->send_delay,
+				      engine->now_us - MIN_OF(intended_us, engine->now_us));
 		good = open_one(engine, intended_us);
 		if (good && engine->config->rate)
 			schedule_take(&engine->opens);

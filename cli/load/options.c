@@ -10,6 +10,7 @@
 
 #define LOAD_CONNECTIONS_DEFAULT 1000
 #define TIME_WAIT_MS_DEFAULT     100
+#define TIME_WAIT_CHURN          262144 /* connections that end within that time at 2.6 million a second */
 
 static bool wrong(char error[OPTIONS_ERROR_BYTES], const char *option, const char *wants, const char *text)
 {
@@ -340,6 +341,8 @@ static void size_stack(const struct load_config *config, struct run_config *run)
 	run->connections = MIN_OF(config->connections + spare, (uint32_t)RUN_CONNECTIONS_MAX);
 	if (run->half_open == 0)
 		run->half_open = 64;
+	if (run->time_wait == 0 && config->churn)
+		run->time_wait = TIME_WAIT_CHURN;
 }
 
 bool load_options_check(struct load_options *options, struct run_config *run, char error[OPTIONS_ERROR_BYTES])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import pty
 import re
 import signal
 import textwrap
@@ -525,6 +526,23 @@ def test_interrupted_while_opening(hosts):
     code, out, _ = hosts.stop(process, signal.SIGINT)
     result = json.loads(out)
     assert code == 0 and result["interrupted"] and 0 < result["opened"] < 1000
+
+
+def test_terminal(hosts):
+    """On a terminal there is one line, drawn again and again, and it is gone at the end."""
+    serve(hosts, "echo")
+    master, slave = pty.openpty()
+    args = [Hosts.built("c10m"), "load", "--interface", "eth0", "--address", f"{OWN}/24", "--target", f"{ADDRESS}:7",
+            "--connections", 100, "--duration", 2]
+    process = hosts.popen("client", args, stderr=slave)
+    os.close(slave)
+    out, _ = process.communicate(timeout=30)
+    os.set_blocking(master, False)
+    shown = os.read(master, 1 << 20).decode()
+    os.close(master)
+    assert process.returncode == 0 and "connections opened" in out
+    assert len(re.findall(r"\r\x1b\[K +\d+\.\d s  load +100 held", shown)) > 3
+    assert shown.endswith("\r\x1b[K")
 
 
 def test_table(hosts):
