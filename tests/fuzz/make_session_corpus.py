@@ -85,6 +85,19 @@ def sessions():
     yield "keepalive", opened() + do("pass_long", 10) * 10
     yield "ping", do("raw", 42, *bytes.fromhex("020000000001020000000002080045000 01c".replace(" ", "")))
     yield "arp", do("arp", 0) + opened()
+    yield "limits", opened(0) + opened(1) + do("limits", 0x68) + opened(2) + do("limits", 0) + opened(3)
+
+
+def ruled():
+    """Sessions under limits and deadlines; see RULE_SILENCE and its kin."""
+    many = b"".join(opened(peer) for peer in range(4))
+    yield "silence", 0x01, opened() + do("pass_long", 2) + opened(1) + do("good", 1, 9) + do("pass_long", 20)
+    yield "unsent", 0x02, opened() + segment(0, ACK, window=0) + send(0, 500) + do("deadline") * 9
+    yield "denied", 0x24, many
+    yield "denied_silently", 0x04, many
+    yield "capped", 0x28, many + do("abort", 0) + do("reopen", 1) + opened(1)
+    yield "capped_by_net", 0xe8, many + do("fin", 0) + do("good", 0, 0) + opened(3)
+    yield "rated", 0x30, many + do("pass_long", 4) + opened(3)
 
 
 def main():
@@ -93,7 +106,10 @@ def main():
     for name, content in sessions():
         for choices in (0, 47, 128) if name in ("echo", "holes", "retransmits", "we_close") else (0,):
             with open(os.path.join(directory, f"{name}_{choices}"), "wb") as file:
-                file.write(bytes([choices]) + content)
+                file.write(bytes([choices, 0]) + content)
+    for name, rules, content in ruled():
+        with open(os.path.join(directory, f"ruled_{name}"), "wb") as file:
+            file.write(bytes([0, rules]) + content)
 
 
 main()

@@ -5,6 +5,7 @@
  * Sequence numbers are relative to what a peer knows and checksums are right, so that sessions reach
  * ESTABLISHED and go on from there. Every payload byte is the low byte of its own sequence number:
  * what is delivered, and what the stack sends again, can be compared without being stored. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,8 +63,19 @@ enum action {
 	ACT_REBUILD,
 	ACT_REOPEN,    /* peer: forgets its connection, new numbers */
 	ACT_ONE_FRAME, /* the port takes one frame only */
+	ACT_LIMITS,    /* rules: other limits from now on; 0: none */
 	ACT_COUNT,
 };
+
+/* Bits of the second byte of an input, and of the operand of ACT_LIMITS, which has no deadlines. */
+#define RULE_SILENCE   0x01u /* deadlines for the first byte and for silence */
+#define RULE_UNSENT    0x02u
+#define RULE_DENY      0x04u
+#define RULE_CAP       0x08u
+#define RULE_RATE      0x10u
+#define RULE_RESET     0x20u
+#define RULE_NETS      0x40u /* a source is a network */
+#define RULE_FEW_KNOWN 0x80u /* the table of sources is small; two at a time instead of one */
 
 struct peer {
 	bool irs_known, timestamps, active; /* active: the stack connects */
@@ -88,6 +100,8 @@ static struct {
 	const uint8_t *at, *end;
 	struct stack *stack;
 	struct stack_config config;
+	struct c10m_service services[2];
+	struct c10m_limits limits;
 	uint64_t now_us;
 	struct peer peers[PEERS];
 	uint8_t frames[STACK_BURST][FRAME_ROOM];
@@ -157,7 +171,7 @@ static void on_timer(c10m_conn *conn)
 
 static void on_close(c10m_conn *conn, enum c10m_close_reason reason)
 {
-	CHECK(reason <= C10M_CLOSE_STOPPED);
+	CHECK(reason <= C10M_CLOSE_DEADLINE);
 	trace("close", NULL, 0);
 	peer_of(conn)->handle = 0;
 }
@@ -667,6 +681,32 @@ static bool act_frame(enum action action)
 	return true;
 }
 
+static const struct c10m_limits *make_limits(uint8_t rules)
+{
+	static const struct c10m_prefix denied = {.bits = 31, .address = {PEER_IP & ~1u}};
+
+	run.limits = (struct c10m_limits){
+		.deny = &denied,
+		.deny_count = rules & RULE_DENY ? 1 : 0,
+		.source_connections = rules & RULE_CAP ? 1 + (rules & RULE_FEW_KNOWN ? 1 : 0) : 0,
+		.source_rate = rules & RULE_RATE ? 1 : 0,
+		.source_burst = rules & RULE_RATE ? 2 : 0,
+		.source_bits = rules & RULE_NETS ? 24 : 32,
+		.flags = rules & RULE_RESET ? C10M_LIMITS_RESET : 0,
+	};
+	return rules ? &run.limits : NULL;
+}
+
+/* Whose source_bits change is counted anew, and for a while not changed again. */
+static void act_limits(uint8_t rules)
+{
+	int result;
+
+	stack_begin(run.stack, run.now_us);
+	result = c10m_limits_set(stack_worker(run.stack), 0, make_limits(rules));
+	CHECK(result == 0 || result == -EBUSY);
+}
+
 static void act_other(enum action action)
 {
 	uint64_t deadline;
@@ -698,6 +738,9 @@ static void act_other(enum action action)
 	case ACT_ONE_FRAME:
 		transmit(1);
 		break;
+	case ACT_LIMITS:
+		act_limits(byte());
+		break;
 	default:
 		act_app(action, which());
 		break;
@@ -714,7 +757,18 @@ static void act(void)
 	act_other(action);
 }
 
-static void start(uint8_t choices)
+static void start_services(uint8_t rules)
+{
+	memcpy(run.services, services, sizeof(services));
+	for (unsigned i = 0; i < ARRAY_COUNT(services); i++) {
+		run.services[i].first_byte_ms = rules & RULE_SILENCE ? 300 : 0;
+		run.services[i].idle_ms = rules & RULE_SILENCE ? 2000 : 0;
+		run.services[i].unsent_ms = rules & RULE_UNSENT ? 1500 : 0;
+	}
+	run.services[0].limits = make_limits(rules & (uint8_t) ~(RULE_SILENCE | RULE_UNSENT));
+}
+
+static void start(uint8_t choices, uint8_t rules)
 {
 	static struct arena_secrets secrets;
 	struct arena arena;
@@ -728,8 +782,9 @@ static void start(uint8_t choices)
 		.half_open = choices & 2 ? 1 : 8,
 		.time_wait = choices & 4 ? 1 : 8,
 		.destinations = 8,
-		.services = services,
+		.services = run.services,
 		.service_count = 2,
+		.sources = rules & RULE_FEW_KNOWN ? 1 : 8,
 		.chunks = {.count = {choices & 8 ? 2 : 64, choices & 8 ? 2 : 32, choices & 8 ? 2 : 32}},
 		.mac = {{2, 0, 0, 0, 0, 1}},
 		.address = STACK_IP,
@@ -740,6 +795,7 @@ static void start(uint8_t choices)
 		.tx_checksum = choices & 128,
 		.tx_segmentation = choices & 128,
 	};
+	start_services(rules);
 	run.now_us = choices & 64 ? ((1ULL << 32) - 3000) * 1000 : 0;
 	run.count = 0;
 	run.burst = false;
@@ -775,17 +831,18 @@ static void finish(void)
 	stack_verify(run.stack);
 	stack_usage(run.stack, &usage);
 	CHECK(usage.connections == 0 && usage.extensions == 0 && usage.ranges == 0);
+	CHECK(usage.source_connections == 0);
 	CHECK(usage.chunks[0] + usage.chunks[1] + usage.chunks[2] == 0);
 	stack_fini(run.stack);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	if (size == 0)
+	if (size < 2)
 		return 0;
-	run.at = data + 1;
+	run.at = data + 2;
 	run.end = data + size;
-	start(data[0]);
+	start(data[0], data[1]);
 	for (unsigned i = 0; i < ACTIONS && run.at < run.end; i++)
 		act();
 	finish();
