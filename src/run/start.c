@@ -33,6 +33,7 @@
 #define ARENA_SLACK_BYTES 65536 /* the arena's header and the alignment of what is carved */
 #define PATIENCE_MS       1000  /* for resets at the end */
 #define PORTS_MAX         64    /* queues of the interface */
+#define PROGRESS_NS       1000000000u
 #define LOSS_LOOK_US      100000
 
 struct run;
@@ -68,7 +69,8 @@ struct run {
 	struct police police;
 	struct member *members;
 	struct report report;
-	atomic_uint unended; /* workers that have connections left at the end */
+	atomic_uint unended;  /* workers that have connections left at the end */
+	uint64_t progress_ns; /* when to say how far the memory is */
 	cpu_set_t old_cpus;
 	bool pinned;
 	char port_reason[PORT_REASON_BYTES];
@@ -320,10 +322,26 @@ static void complete_stack_config(struct run *run)
 	stack->owner = run->worker_count > 1 ? &run->fleet.owner : NULL;
 }
 
+/* A line a second, for those who wait. */
+static void say_progress(void *context, size_t done, size_t total)
+{
+	struct run *run = context;
+	char some[SYS_SIZE_BYTES], all[SYS_SIZE_BYTES];
+	uint64_t now_ns = sys_now_ns();
+
+	if (now_ns < run->progress_ns)
+		return;
+	if (run->progress_ns && done < total)
+		say(run, "memory: %s of %s are filled", sys_text_size(done, some), sys_text_size(total, all));
+	run->progress_ns = now_ns + PROGRESS_NS;
+}
+
 static bool map_memory(struct run *run, struct member *member)
 {
 	char name[32];
 	const struct sys_memory_request request = {
+		.progress = say_progress,
+		.progress_context = run,
 		.name = name,
 		.bytes = stack_bytes(&run->stack_config) + ARENA_SLACK_BYTES,
 		.kind = run->config.pages,

@@ -197,13 +197,20 @@ void c10m_abort(c10m_conn *conn)
 {
 	struct core *core = core_of(conn);
 	struct tcb *tcb = tcb_of(conn);
+	uint32_t index = index_of(conn);
 
 	if (tcb->pending & TCB_ABORTING)
 		return;
 	tcb->pending |= TCB_ABORTING;
 	tcb->close_reason = C10M_CLOSE_ABORTED;
-	if (!deferred(core, tcb))
-		sock_settle(core, tcb_index(core, tcb));
+	if (core->busy_index == index)
+		return;
+	if (core->busy_index == POOL_NONE && !core_closes_many(core)) {
+		sock_settle(core, index);
+		return;
+	}
+	tcb->pending |= TCB_RESUME;
+	conn_ready_to_close(core, index);
 }
 
 uint32_t sock_conn_service(const c10m_conn *conn)
@@ -234,7 +241,7 @@ void c10m_close(c10m_conn *conn)
 	tcb->pending |= TCB_NO_READER | TCB_FIN_QUEUED;
 	if (tcb->state == TCP_FIN_WAIT_2)
 		conn_set_timer(core, tcb, TCB_TIMER_KEEP, core->now_tick + core->settings.fin_wait2_ms);
-	conn_ready(core, tcb_index(core, tcb));
+	conn_ready_to_close(core, tcb_index(core, tcb));
 	if (!deferred(core, tcb))
 		sock_settle(core, tcb_index(core, tcb));
 }

@@ -257,6 +257,7 @@ static void lists_init(struct core *core)
 	const struct index_list empty = {POOL_NONE, POOL_NONE};
 
 	core->ready_head = core->ready_tail = POOL_NONE;
+	core->closing = empty;
 	core->busy_index = POOL_NONE;
 	core->time_wait_list = empty;
 	core->fanouts_active = core->fanouts_queued = core->fanouts_awaiting = empty;

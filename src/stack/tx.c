@@ -7,6 +7,7 @@
 #define DUE_ROUNDS \
 	64u /* timers of a call: 4096, some hundred microseconds; stack_deadline says when more \
 	     */
+#define CLOSING_TURNS 128u
 #define SWEEP_STEP    1024u
 #define FANOUT_SLICES 8u /* in one stack_tx, for those that lead to no frame */
 
@@ -130,6 +131,10 @@ static uint32_t serve(struct core *core, uint32_t index, struct packet *packets,
 	if (tcb->pending & TCB_RESUME) {
 		uint32_t generation = tcb->generation;
 
+		if (unlikely(tcb->pending & TCB_ABORTING) && core->net.reply_count >= REPLIES / 2) {
+			conn_ready_to_close(core, index); /* when there is room for its reset */
+			return 0;
+		}
 		sock_resume(core, index);
 		if (tcb->state == TCB_FREE || tcb->generation != generation || tcb->pending & TCB_READY)
 			return 0;
@@ -162,6 +167,27 @@ static uint32_t serve_ready(struct core *core, struct packet *packets, uint32_t 
 	return count;
 }
 
+/* Those that have nothing left but their end have their turns. Resets go through the ring of replies, half of
+ * which is left to others. */
+static NO_INLINE uint32_t serve_closing(struct core *core, struct packet *packets, uint32_t max)
+{
+	uint32_t count = 0;
+
+	for (uint32_t turns = 0; turns < CLOSING_TURNS && count < max && core->closing.oldest != POOL_NONE &&
+				 core->net.reply_count < REPLIES / 2;
+	     turns++) {
+		uint32_t index = core->closing.oldest;
+		struct tcb *tcb = tcb_at(core, index);
+
+		core->closing.oldest = tcb->ready_next;
+		if (tcb->ready_next != POOL_NONE)
+			PREFETCH_WRITE(pool_at(&core->blocks, tcb->ready_next));
+		tcb->pending &= (uint16_t)~TCB_READY;
+		count += serve(core, index, packets + count, max - count);
+	}
+	return count;
+}
+
 /* Nobody else has output: fan-outs fill what is left of the frames, so that they never go faster than these
  * go out. */
 static NO_INLINE uint32_t serve_fanouts(struct core *core, struct packet *packets, uint32_t max)
@@ -187,7 +213,12 @@ uint32_t stack_tx(struct stack *stack, uint64_t now_us, struct packet *packets, 
 	count = net_replies_take(&core->net, packets, room_for_replies(core, max));
 	for (uint32_t i = 0; i < count; i++)
 		core->counters.tx_bytes += packets[i].bytes;
-	count += serve_ready(core, packets + count, max - count);
+	if (likely(core->closing.oldest == POOL_NONE)) {
+		count += serve_ready(core, packets + count, max - count);
+	} else { /* a quarter of the room is theirs, and what the others leave */
+		count += serve_ready(core, packets + count, max - count - (max - count) / 4);
+		count += serve_closing(core, packets + count, max - count);
+	}
 	if (unlikely(fanouts_exist(core)))
 		count += serve_fanouts(core, packets + count, max - count);
 	if (count < max && core->net.reply_count) {
@@ -209,7 +240,7 @@ bool stack_has_output(const struct stack *stack)
 	const struct core *core = &stack->core;
 
 	return core->ready_head != POOL_NONE || core->net.reply_count > 0 ||
-	       (unlikely(fanouts_exist(core)) && fanout_due(core));
+	       core->closing.oldest != POOL_NONE || (unlikely(fanouts_exist(core)) && fanout_due(core));
 }
 
 static void nearer(bool has, uint32_t tick, uint32_t now, int64_t *best)

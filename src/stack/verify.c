@@ -235,7 +235,8 @@ void stack_verify(const struct stack *stack)
 	CHECK(census.live + census.ended == pool_live(&core->blocks));
 	CHECK(census.extensions == pool_live(&core->extensions));
 	CHECK(census.ranges == pool_live(&core->ranges));
-	CHECK(census.ready == listed(core, core->ready_head, TCB_READY));
+	CHECK(census.ready ==
+	      listed(core, core->ready_head, TCB_READY) + listed(core, core->closing.oldest, TCB_READY));
 	CHECK(core->table.live == census.live + usage.half_open + usage.time_wait);
 	CHECK(flow_table_verify(&core->table));
 	verify_chunks(core, &census);

@@ -206,6 +206,21 @@ void conn_ready(struct core *core, uint32_t index)
 	core->ready_tail = index;
 }
 
+void conn_ready_to_close(struct core *core, uint32_t index)
+{
+	struct tcb *tcb = tcb_at(core, index);
+
+	if (tcb->pending & (TCB_READY | TCB_WAITING))
+		return;
+	tcb->pending |= TCB_READY;
+	tcb->ready_next = POOL_NONE;
+	if (core->closing.oldest == POOL_NONE)
+		core->closing.oldest = index;
+	else
+		tcb_at(core, core->closing.newest)->ready_next = index;
+	core->closing.newest = index;
+}
+
 /* The retransmission or the persist timer asks for the neighbour again. */
 static void wait_for_timer(struct core *core, uint32_t index)
 {

@@ -98,8 +98,9 @@ struct core {
 	uint32_t service_count;
 	uint8_t stack_id;
 	bool stopping;
-	bool starved;      /* somebody without queued data was refused a chunk */
-	bool starved_seen; /* in this pass of the search */
+	bool starved;              /* somebody without queued data was refused a chunk */
+	bool starved_seen;         /* in this pass of the search */
+	struct index_list closing; /* ready to send their end, whose turn comes after that of the others */
 	struct index_list fanouts_active, fanouts_queued, fanouts_awaiting; /* `oldest` has the next turn */
 	uint32_t reroute_next, reroute_left; /* blocks that still have to look for their way */
 	uint32_t sweep_next, sweep_left;     /* blocks to be looked at, since a wheel entry was lacking */
@@ -171,6 +172,13 @@ const struct tuple4 *core_tuple_of(const struct core *core, uint32_t ref);
 uint32_t conn_take(struct core *core, const struct tuple4 *tuple, uint8_t service);
 void conn_free(struct core *core, uint32_t index);
 void conn_ready(struct core *core, uint32_t index);
+/* The same for one that has nothing left but its end: very many may end at once, and the others go on. */
+void conn_ready_to_close(struct core *core, uint32_t index);
+/* Whether so much is ending that one more end has to wait for its turn. */
+PURE_INLINE bool core_closes_many(const struct core *core)
+{
+	return core->closing.oldest != POOL_NONE || core->net.reply_count >= REPLIES / 2;
+}
 void conn_set_timer(struct core *core, struct tcb *tcb, uint8_t timer, uint32_t tick);
 void conn_file_timers(struct core *core, uint32_t index);
 size_t conn_near_bytes(uint32_t blocks);

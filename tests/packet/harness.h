@@ -32,6 +32,7 @@
 #include <cmocka.h>
 
 #include "stack/stack.h"
+#include "wire/ipv4.h"
 #include "wire/tcp.h"
 
 #define STACK_IP    0x0a000001u /* 10.0.0.1 */
@@ -181,6 +182,10 @@ void next_segment_at(struct test *t, const char *file, int line, struct tcp_segm
 #define next_segment(t, segment) next_segment_at((t), __FILE__, __LINE__, (segment))
 /* Which peer inject and expect speak for. */
 void use_peer(struct test *t, unsigned index);
+
+/* Between any two addresses: the next frame, which must be TCP; and one that comes from the usual host. */
+void take_segment(struct test *t, struct ipv4_header *ip, struct tcp_segment *segment);
+void give_segment(struct test *t, uint32_t from, uint32_t to, struct tcp_segment *segment);
 
 /* --- ARP and ICMP */
 uint32_t build_arp(uint8_t *frame, uint16_t operation, uint32_t sender_ip, const uint8_t sender_mac[6],

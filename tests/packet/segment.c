@@ -542,3 +542,35 @@ void expect_after_at(struct test *t, const char *file, int line, uint64_t ms, co
 	expect_line(t, file, line, format, args);
 	va_end(args);
 }
+
+/* --- between any two addresses ---------------------------------------------- */
+
+void take_segment(struct test *t, struct ipv4_header *ip, struct tcp_segment *segment)
+{
+	const struct out_frame *out = next_out(t);
+	const uint8_t *at = out->data + ETH_HEADER_BYTES;
+
+	assert_int_equal(ipv4_parse(at, out->bytes - ETH_HEADER_BYTES, ip), DROP_NONE);
+	at += ip->header_bytes;
+	assert_int_equal(tcp_parse(at, (size_t)ip->total_bytes - ip->header_bytes, segment), DROP_NONE);
+	assert_true(tcp_checksum_good(at, (size_t)ip->total_bytes - ip->header_bytes, ip->source,
+				      ip->destination));
+}
+
+void give_segment(struct test *t, uint32_t from, uint32_t to, struct tcp_segment *segment)
+{
+	uint8_t frame[FRAME_ROOM] = {0}, *tcp = frame + ETH_HEADER_BYTES + IPV4_HEADER_BYTES;
+	struct eth_header eth = {.destination = t->config.mac, .type = ETH_TYPE_IPV4};
+	uint32_t bytes = tcp_emit(tcp, segment);
+	const struct ipv4_header ip = {.source = from,
+				       .destination = to,
+				       .total_bytes = (uint16_t)(IPV4_HEADER_BYTES + bytes),
+				       .ttl = 64,
+				       .protocol = IP_PROTOCOL_TCP};
+
+	mac_of(PEER_IP, eth.source.octets);
+	eth_emit(frame, &eth);
+	ipv4_emit(frame + ETH_HEADER_BYTES, &ip);
+	tcp_store_checksum(tcp, bytes, 0, 0, from, to);
+	inject_raw(t, frame, ETH_HEADER_BYTES + ip.total_bytes);
+}

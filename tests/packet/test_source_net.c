@@ -3,7 +3,6 @@
 #include "harness.h"
 
 #include <errno.h>
-#include <string.h>
 
 #include "wire/arp.h"
 #include "wire/ipv4.h"
@@ -41,44 +40,13 @@ static c10m_handle connect_from(struct test *t, uint32_t address, uint16_t port,
 	return handle;
 }
 
-/* The next frame, which is TCP. */
-static void take(struct test *t, struct ipv4_header *ip, struct tcp_segment *segment)
-{
-	const struct out_frame *out = next_out(t);
-	const uint8_t *at = out->data + ETH_HEADER_BYTES;
-
-	assert_int_equal(ipv4_parse(at, out->bytes - ETH_HEADER_BYTES, ip), DROP_NONE);
-	at += ip->header_bytes;
-	assert_int_equal(tcp_parse(at, (size_t)ip->total_bytes - ip->header_bytes, segment), DROP_NONE);
-	assert_true(tcp_checksum_good(at, (size_t)ip->total_bytes - ip->header_bytes, ip->source,
-				      ip->destination));
-}
-
-static void give(struct test *t, uint32_t from, uint32_t to, struct tcp_segment *segment)
-{
-	uint8_t frame[FRAME_ROOM] = {0}, *tcp = frame + ETH_HEADER_BYTES + IPV4_HEADER_BYTES;
-	struct eth_header eth = {.destination = t->config.mac, .type = ETH_TYPE_IPV4};
-	uint32_t bytes = tcp_emit(tcp, segment);
-	const struct ipv4_header ip = {.source = from,
-				       .destination = to,
-				       .total_bytes = (uint16_t)(IPV4_HEADER_BYTES + bytes),
-				       .ttl = 64,
-				       .protocol = IP_PROTOCOL_TCP};
-
-	mac_of(PEER_IP, eth.source.octets);
-	eth_emit(frame, &eth);
-	ipv4_emit(frame + ETH_HEADER_BYTES, &ip);
-	tcp_store_checksum(tcp, bytes, 0, 0, from, to);
-	inject_raw(t, frame, ETH_HEADER_BYTES + ip.total_bytes);
-}
-
 /* The handshake of a connection that was just asked for. */
 static uint16_t answer(struct test *t, uint32_t address, uint16_t remote_port)
 {
 	struct tcp_segment segment, reply;
 	struct ipv4_header ip;
 
-	take(t, &ip, &segment);
+	take_segment(t, &ip, &segment);
 	assert_int_equal(segment.flags, TCP_SYN);
 	assert_int_equal(ip.source, address);
 	assert_int_equal(ip.destination, PEER_IP);
@@ -88,8 +56,8 @@ static uint16_t answer(struct test *t, uint32_t address, uint16_t remote_port)
 				     .destination_port = segment.source_port,
 				     .flags = TCP_SYN | TCP_ACK,
 				     .window = 1000};
-	give(t, PEER_IP, address, &reply);
-	take(t, &ip, &reply);
+	give_segment(t, PEER_IP, address, &reply);
+	take_segment(t, &ip, &reply);
 	assert_int_equal(reply.flags, TCP_ACK);
 	assert_int_equal(ip.source, address);
 	expect_event(t, "open");
@@ -219,17 +187,17 @@ static void strays_and_liars(void **state)
 	struct ipv4_header ip;
 
 	(void)state;
-	give(t, PEER_IP, NET + 3, &segment); /* to none of its connections: a reset from there */
+	give_segment(t, PEER_IP, NET + 3, &segment); /* to none of its connections: a reset from there */
 	expect_drop(t, TCP_NO_FLOW);
-	take(t, &ip, &segment);
+	take_segment(t, &ip, &segment);
 	assert_int_equal(segment.flags, TCP_RST);
 	assert_int_equal(ip.source, NET + 3);
 	segment = (struct tcp_segment){.seq = 5, .source_port = 1, .destination_port = 2, .flags = TCP_SYN};
-	give(t, NET + 4, STACK_IP, &segment); /* from ourselves */
+	give_segment(t, NET + 4, STACK_IP, &segment); /* from ourselves */
 	expect_drop(t, IP_BAD_SOURCE);
-	give(t, PEER_IP, NET, &segment); /* to the net as a whole */
+	give_segment(t, PEER_IP, NET, &segment); /* to the net as a whole */
 	expect_drop(t, IP_NOT_OURS);
-	give(t, PEER_IP, LAST, &segment);
+	give_segment(t, PEER_IP, LAST, &segment);
 	expect_drop(t, IP_NOT_OURS);
 	expect_nothing(t);
 	test_finish(t);
@@ -334,8 +302,8 @@ static void very_many_peers_behind_one_router(void **state)
 		struct tcp_segment reply;
 		struct ipv4_header ip;
 
-		give(t, NET + 1 + i * 17, STACK_IP, &segment);
-		take(t, &ip, &reply);
+		give_segment(t, NET + 1 + i * 17, STACK_IP, &segment);
+		take_segment(t, &ip, &reply);
 		assert_int_equal(ip.destination, NET + 1 + i * 17);
 		segment = (struct tcp_segment){.seq = 10,
 					       .ack = reply.seq + 1,
@@ -343,7 +311,7 @@ static void very_many_peers_behind_one_router(void **state)
 					       .destination_port = SERVER_PORT,
 					       .flags = TCP_ACK,
 					       .window = 1000};
-		give(t, NET + 1 + i * 17, STACK_IP, &segment);
+		give_segment(t, NET + 1 + i * 17, STACK_IP, &segment);
 		discard_events(t);
 		t->slot_count = 0;
 	}
