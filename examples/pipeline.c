@@ -18,12 +18,12 @@ static void echo(c10m_client *client, c10m_stream stream)
 }
 
 /* It may block, use files, wait for other threads: packets are handled meanwhile. */
-static void *application(void *unused)
+static void *application(void *worker)
 {
 	const struct c10m_client_options options = {.accepts = 10000, .flags = C10M_CLIENT_BATCH};
 	struct c10m_stream_event events[64];
 	int error, count;
-	c10m_client *client = c10m_client_open_with(0, 0, &options, &error);
+	c10m_client *client = c10m_client_open_with((uint32_t)(uintptr_t)worker, 0, &options, &error);
 
 	while (client && (count = c10m_client_wait(client, events, 64, -1)) >= 0)
 		for (int i = 0; i < count; i++) {
@@ -37,15 +37,16 @@ static void *application(void *unused)
 	if (client)
 		c10m_client_close(client);
 	c10m_stop();
-	return unused;
+	return NULL;
 }
 
-/* The worker is ready: threads may open clients from now on. */
+/* Each worker that is ready gets a thread of its own: a connection stays with its worker. */
 static void on_start(c10m_worker *worker)
 {
+	uintptr_t number = c10m_worker_number(worker);
 	pthread_t thread;
 
-	if (c10m_worker_number(worker) == 0 && pthread_create(&thread, NULL, application, NULL) == 0)
+	if (pthread_create(&thread, NULL, application, (void *)number) == 0)
 		pthread_detach(thread);
 }
 

@@ -1,6 +1,9 @@
 """Threads of a program own connections that a worker serves: those they open, and those that peers open."""
 
+import os
 import re
+
+import pytest
 
 from hosts import Hosts, wait_until
 
@@ -65,11 +68,15 @@ def connects(hosts):
     return done.stdout == "good\n"
 
 
-def test_a_thread_serves_what_peers_open(hosts):
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_thread_serves_what_peers_open(hosts, workers):
+    """Several workers have a thread each: nobody is reset for want of one."""
+    cpus = ["--cpu", "0,0"] if workers > os.cpu_count() else []
     server, line = hosts.start("server", [Hosts.built("examples/pipeline"), "--interface", "eth0", "--address",
-                                          f"{ADDRESS}/24", "--connections", "1000", "--verbose"])
+                                          f"{ADDRESS}/24", "--connections", "1000", "--verbose", "--workers", workers,
+                                          *cpus])
     assert line == f"pipeline: listening on {ADDRESS}:7\n"
-    wait_until(lambda: connects(hosts), what="the thread's client")
+    wait_until(lambda: all(connects(hosts) for _ in range(5)), what="the threads' clients")
     done = hosts.run("client", ["/usr/bin/python3", "-c", PEERS, ADDRESS])
     assert done.stdout == "good\n", done.stderr
     code, _, err = hosts.stop(server)

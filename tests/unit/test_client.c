@@ -16,6 +16,7 @@
 
 #include "port/link.h"
 #include "run/client.h"
+#include "run/client_shared.h"
 #include "run/errand.h"
 #include "run/mailbox.h"
 #include "run/worker.h"
@@ -637,6 +638,44 @@ static void room_is_told_to_who_missed_it(void **state)
 	c10m_client_close(from);
 }
 
+static void hold_up(c10m_worker *worker, void *until)
+{
+	(void)worker;
+	while (!atomic_load((atomic_bool *)until))
+		usleep(1000);
+}
+
+/* What waited for the worker is told at once: not a wake, nor a write to the descriptor, for each stream. */
+static void a_burst_makes_one_bell(void **state)
+{
+	c10m_client *client = open_accepting(40, 0), *from = open_with(FAR, &(struct c10m_client_options){0});
+	struct c10m_stream_event events[64];
+	c10m_stream streams[40];
+	atomic_bool go = false;
+	unsigned bells, told = 0;
+	int error, count;
+
+	(void)state;
+	for (uint32_t i = 0; i < 40; i++) {
+		streams[i] = c10m_client_connect(from, OURS, DOOR, 10000, &error);
+		assert_true(streams[i] && c10m_client_accept(client, 10000, &error));
+	}
+	while (c10m_client_wait(client, events, 64, 50) > 0)
+		continue;
+	bells = atomic_load(&client->sequence);
+	assert_int_equal(c10m_post(NEAR, hold_up, &go), 0);
+	for (uint32_t i = 0; i < 40; i++)
+		assert_int_equal(c10m_client_send(from, streams[i], "x", 1, 1000), 1);
+	usleep(50000); /* all of it lies in the wire */
+	atomic_store(&go, true);
+	while (told < 40 && (count = c10m_client_wait(client, events, 64, 5000)) > 0)
+		told += (unsigned)count;
+	assert_int_equal(told, 40);
+	assert_in_range(atomic_load(&client->sequence) - bells, 1, 5);
+	c10m_client_close(client);
+	c10m_client_close(from);
+}
+
 /* --- many streams, small rings, bursts ------------------------------------------------------------------ */
 
 #define MANY 400u
@@ -777,6 +816,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_dead_thread_leaves_the_door_to_others, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_worker_that_stops_ends_the_accepting, setup, teardown),
 		cmocka_unit_test_setup_teardown(room_is_told_to_who_missed_it, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_burst_makes_one_bell, setup, teardown),
 		cmocka_unit_test_setup_teardown(many_streams_are_served_by_waiting, setup, teardown),
 		cmocka_unit_test_setup_teardown(many_streams_are_served_by_a_descriptor, setup, teardown),
 		cmocka_unit_test_setup_teardown(options_that_make_no_sense_are_refused, setup, teardown),
