@@ -54,7 +54,8 @@ void conn_close(struct load_engine *engine, c10m_conn *conn)
 	let_go(engine, state);
 	engine->closing++;
 	await_begin(engine, state);
-	if (config->reset || (config->protocol == LOAD_STREAM && config->direction == LOAD_RECEIVE))
+	if (config->reset || engine->no_goodbyes ||
+	    (config->protocol == LOAD_STREAM && config->direction == LOAD_RECEIVE))
 		c10m_abort(conn);
 	else if (config->protocol == LOAD_STREAM)
 		c10m_shutdown(conn); /* what is on its way comes back, then the end */
@@ -199,8 +200,9 @@ void conn_late(struct load_engine *engine, c10m_conn *conn)
 		window_lost(&engine->window, engine->now_us);
 		conn_fail(engine, conn, &engine->counts.open_timeout);
 	} else if (state->stage == STAGE_CLOSING) {
-		await_end(engine, state);
-		c10m_abort(conn);
+		engine->closing--;
+		engine->no_goodbyes = true;
+		conn_fail(engine, conn, &engine->counts.unclosed);
 	} else if (engine->config->churn || engine->config->protocol == LOAD_STREAM) {
 		conn_fail(engine, conn, &engine->counts.unanswered);
 	} else {

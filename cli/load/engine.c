@@ -4,7 +4,7 @@
 
 #include "load.h"
 
-#define SHOW_US     100000
+#define SHOW_US     20000
 #define WAIT_US     1000 /* how often a worker looks whether the others are as far */
 #define CLOSE_BURST 256u
 #define CLOSING_MAX 512u  /* as many as rings of interfaces hold */
@@ -234,24 +234,49 @@ static void show(struct load_engine *engine)
 	atomic_flag_clear_explicit(engine->shown_lock, memory_order_release);
 }
 
+static void end_early(struct load_engine *engine, const char *why)
+{
+	atomic_store(&verdict, why);
+	engine->held_at_end = engine->held;
+	if (engine->phase == PHASE_LOAD && !engine->enough)
+		engine->load_last_us = engine->now_us;
+	engine->phase = PHASE_OVER;
+	c10m_stop();
+}
+
+/* Who waits for answers, and got none for twice the time in which one is late, waits for nobody. */
+static void watch_for_standstill(struct load_engine *engine)
+{
+	const struct load_counts *counts = &engine->counts;
+	uint64_t moved = counts->opened + counts->answers + counts->late + counts->closed + counts->bytes_in +
+			 counts->lost_reset + counts->lost_closed + load_open_failures(counts);
+	bool waits = engine->opening + engine->in_flight + engine->closing > 0;
+
+	if (moved != engine->moved || !waits) {
+		engine->moved = moved;
+		engine->moved_us = engine->now_us;
+	} else if (engine->phase != PHASE_OVER &&
+		   engine->now_us - engine->moved_us > 2000ull * engine->config->late_ms) {
+		end_early(engine, "the target does not answer any more");
+	}
+}
+
 static void give_up(struct load_engine *engine)
 {
 	const struct load_counts *counts = &engine->counts;
 
-	if (counts->opened > 0 || load_open_failures(counts) < MIN_OF(HOPELESS, engine->share))
+	if (engine->phase == PHASE_OVER || counts->opened > 0 ||
+	    load_open_failures(counts) < MIN_OF(HOPELESS, engine->share))
 		return;
 	if (counts->open_refused)
-		atomic_store(&verdict,
-			     "the target refuses every connection: is a server listening on that port?");
+		end_early(engine, "the target refuses every connection: is a server listening on that port?");
 	else if (counts->open_unreachable)
-		atomic_store(&verdict,
-			     "the target cannot be reached: nobody has that address in this network, or "
-			     "--gateway is missing or wrong");
+		end_early(engine, "the target cannot be reached: nobody has that address in this network, or "
+				  "--gateway is missing or wrong");
 	else
-		atomic_store(&verdict,
-			     "the target answers no connection: is the address right, and a server there?");
-	engine->phase = PHASE_OVER;
-	c10m_stop();
+		end_early(engine,
+			  "the target answers no connection: is the address right, and a server there? "
+			  "With --source-net it needs a route back");
 }
 
 static uint64_t phase_next_us(const struct load_engine *engine)
@@ -293,6 +318,7 @@ uint64_t engine_turn(c10m_worker *worker)
 	if (engine->now_us >= engine->show_us) {
 		show(engine);
 		give_up(engine);
+		watch_for_standstill(engine);
 	}
 	next_us = MIN_OF(phase_next_us(engine), await_next_us(engine));
 	next_us = MIN_OF(next_us, engine->show_us);

@@ -69,6 +69,7 @@ struct load_config {
 	X(unanswered, "unanswered", "requests not answered in time") \
 	X(unsent, "unsent", "requests that no connection was free for at the end") \
 	X(late, "late", "of these answered after all") \
+	X(unclosed, "unclosed", "connections whose close was not answered in time") \
 	X(requests, "requests", "requests sent") \
 	X(answers, "answers", "right answers in time") \
 	X(proved, "proved", "connections proved before") \
@@ -158,8 +159,10 @@ struct load_engine {
 	/* opening */
 	uint64_t started; /* connections begun */
 	uint64_t held_at_end;
-	bool interrupted; /* by Ctrl-C, before all phases were over */
-	uint64_t path;    /* address and ports of the next one */
+	uint64_t moved, moved_us; /* what the server has done so far, and when it did so last */
+	bool no_goodbyes;         /* somebody's close was not answered in time: nobody else waits for that */
+	bool interrupted;         /* by Ctrl-C, before all phases were over */
+	uint64_t path;            /* address and ports of the next one */
 	uint32_t opening, held, closing;
 	bool enough; /* nothing more is opened */
 	struct window window;

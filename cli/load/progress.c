@@ -12,6 +12,7 @@
 #include "progress.h"
 #include "sys/clock.h"
 
+#define BEGIN_MS  10 /* the first second is to be one */
 #define DRAW_MS   250
 #define SECOND_NS 1000000000u
 
@@ -119,12 +120,12 @@ static void tell(struct progress *run)
 		draw(run, "c10m: ", "\n");
 }
 
-static void wait_a_while(struct progress *run)
+static void wait_a_while(struct progress *run, long ms)
 {
 	struct timespec until;
 
 	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_nsec += DRAW_MS * 1000000L;
+	until.tv_nsec += ms * 1000000L;
 	until.tv_sec += until.tv_nsec / 1000000000L;
 	until.tv_nsec %= 1000000000L;
 	pthread_cond_timedwait(&run->wake, &run->mutex, &until);
@@ -144,7 +145,7 @@ static void *tell_all(void *context)
 
 	pthread_mutex_lock(&run->mutex);
 	while (!run->over) {
-		wait_a_while(run);
+		wait_a_while(run, begun ? DRAW_MS : BEGIN_MS);
 		if (!begun) {
 			begun = has_begun(run);
 			run->start_ns = run->second_ns = sys_now_ns();

@@ -65,7 +65,8 @@ bool result_is_good(const struct load_result *result)
 	const struct load_counts *counts = &result->counts;
 	const struct load_config *config = &result->options->config;
 
-	if (result->verdict || load_lost(counts) || load_open_failures(counts) || counts->messages_wrong)
+	if (result->verdict || load_lost(counts) || load_open_failures(counts) || counts->messages_wrong ||
+	    counts->unclosed)
 		return false;
 	if (config->message_bytes && counts->messages < counts->opened)
 		return false;
@@ -122,12 +123,11 @@ static void print_reasons(const struct load_counts *counts, FILE *to)
 #undef REASON
 	};
 	size_t first = offsetof(struct load_counts, open_refused) / sizeof(uint64_t);
-	size_t last = offsetof(struct load_counts, late) / sizeof(uint64_t);
+	size_t last = offsetof(struct load_counts, unclosed) / sizeof(uint64_t);
 
 	for (size_t i = first; i <= last; i++)
 		if (reasons[i].count > 0)
-			fprintf(to, "%-22s%14" PRIu64 "  %s\n", i == first ? "" : "", reasons[i].count,
-				reasons[i].text);
+			fprintf(to, "%36" PRIu64 "  %s\n", reasons[i].count, reasons[i].text);
 }
 
 static void print_interface(const struct load_interface *interface, FILE *to)
@@ -312,6 +312,7 @@ static void add_counted(cJSON *json, const struct load_result *result)
 	add_number(json, "messages_wrong", counts->messages_wrong);
 	add_number(json, "sessions", counts->sessions);
 	add_number(json, "closed", counts->closed);
+	add_number(json, "unclosed", counts->unclosed);
 }
 
 bool result_print_json(const struct load_result *result)

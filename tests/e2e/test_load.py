@@ -144,6 +144,7 @@ def test_latency_counts_from_the_time_that_was_meant(hosts):
                 data = key.fileobj.recv(65536)
                 if not data:
                     s.unregister(key.fileobj)
+                    key.fileobj.close()
                     continue
                 if not stood and time.monotonic() > start + 0.5:
                     stood = True
@@ -433,6 +434,28 @@ def test_late_answers(hosts):
         """, "--connections", 5, "--late-ms", 500, duration=3)
     assert result["lost_by_reason"]["unanswered"] == result["lost"] == result["late"] == 5
     assert result["answers"] > 5
+
+
+@pytest.mark.parametrize("words", [["--stay"], ["--protocol", "idle"], ["--prove", "after"]], ids=lambda words: words[0])
+def test_a_server_that_dies(hosts, words):
+    """In silence, in the middle of the load: the run ends nevertheless, and says so."""
+    server = serve(hosts, "echo")
+    args = [Hosts.built("c10m"), "load", "--interface", "eth0", "--address", f"{OWN}/24", "--target", f"{ADDRESS}:7",
+            "--connections", 3000, "--late-ms", 500, "--duration", 3, "--json", *words]
+    process = hosts.popen("client", args)
+    for line in process.stderr:
+        if re.search(r" load +3000 held", line):
+            break
+    server.kill()
+    out, err = process.communicate(timeout=30)
+    result = json.loads(out)
+    check_sums(result)
+    assert process.returncode == 3 and result["lost"] + result["unclosed"] > 0
+    if words == ["--prove", "after"]:
+        assert "does not answer any more" in result["verdict"]
+    if words == ["--stay"]:
+        assert result["lost_by_reason"]["unanswered"] >= 256
+    assert result["opened"] == 3000
 
 
 def test_tiny_windows(hosts):
