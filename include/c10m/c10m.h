@@ -130,7 +130,10 @@ struct c10m_service {
 	uint32_t user_timeout_ms; /* data unacknowledged for this long ends the connection, also before a
 				   * window that the peer keeps closed; 0: about 100 s or more, by backoff
 				   * (RFC 9293 section 3.8.3, RFC 5482) */
-	const char *congestion;   /* name of the algorithm; NULL: "newreno" */
+	/* How much may be in flight: "cubic" (RFC 9438) or "newreno" (RFC 5681); NULL: "cubic". An algorithm
+	 * of one's own comes before it: c10m/congestion.h. */
+	const char *congestion;
+	const struct c10m_congestion_control *congestion_control;
 
 	/* Called on each worker, on its own thread, when it is ready: the place to call c10m_connect from. */
 	void (*on_start)(c10m_worker *worker);
@@ -202,6 +205,10 @@ C10M_API c10m_conn *c10m_conn_at(c10m_worker *worker, uint32_t place);
 C10M_API void c10m_conn_prefetch(const c10m_worker *worker, uint32_t place);
 
 C10M_API void c10m_conn_endpoints(const c10m_conn *conn, struct c10m_endpoints *endpoints);
+
+/* Which algorithm says how much may be in flight, from now on, by its name (see c10m_service.congestion).
+ * -ENOENT when there is none of that name. */
+C10M_API int c10m_set_congestion(c10m_conn *conn, const char *name);
 
 /* The connection behind a handle; NULL when it has ended or belongs to another worker. */
 C10M_API c10m_conn *c10m_conn_find(c10m_worker *worker, c10m_handle handle);

@@ -19,7 +19,8 @@
 	X(PAWS_OFF, "old duplicates pass the timestamp check") \
 	X(CHECKSUM_SKIPPED, "the TCP checksum is not verified") \
 	X(READY_LOST, "output that did not fit into the port is forgotten") \
-	X(LOSS_OVERLOOKED, "what is lost by time is not marked as lost")
+	X(LOST_COUNT, "what is sent again stays counted as lost") \
+	X(SACK_UNKEPT, "data is told of as arrived though there was no memory to keep it")
 
 /* Races between workers: one stack alone cannot show them, the thread sanitizer must. */
 #define PLANTED_RACES(X) X(HANDOVER_EARLY, "a frame is shown to its owner before it was copied")

@@ -429,11 +429,10 @@ static bool check_services(const struct run_config *config, struct c10m_service 
 			   char error[OPTIONS_ERROR_BYTES])
 {
 	for (uint32_t i = 0; i < count; i++) {
-		if (!congestion_find(services[i].congestion)) {
+		if (!services[i].congestion_control && !congestion_find(services[i].congestion)) {
 			snprintf(error, OPTIONS_ERROR_BYTES,
 				 "service %.40s asks for the congestion control %.40s, which does not exist: "
-				 "leave it "
-				 "out or say newreno",
+				 "leave it out, or say cubic or newreno",
 				 services[i].name, services[i].congestion);
 			return false;
 		}

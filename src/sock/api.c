@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "sock/sock.h"
+#include "tcp/congestion.h"
 
 #define CORES_MAX 64
 
@@ -110,6 +111,11 @@ void c10m_conn_prefetch(const c10m_worker *worker, uint32_t place)
 	PREFETCH_WRITE(block);
 	PREFETCH_WRITE(block + CACHE_LINE);
 	PREFETCH_WRITE(block + sizeof(struct tcb));
+}
+
+int c10m_set_congestion(c10m_conn *conn, const char *name)
+{
+	return name && congestion_set(tcb_of(conn), name) ? 0 : -ENOENT;
 }
 
 void c10m_conn_endpoints(const c10m_conn *conn, struct c10m_endpoints *endpoints)

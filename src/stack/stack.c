@@ -62,7 +62,8 @@ static bool services_make_sense(const struct stack_config *config)
 	for (uint32_t i = 0; i < config->service_count; i++) {
 		const struct c10m_service *service = &config->services[i];
 
-		if (!congestion_find(service->congestion) || service->state_size > STATE_BYTES_MAX ||
+		if ((!service->congestion_control && !congestion_find(service->congestion)) ||
+		    service->state_size > STATE_BYTES_MAX ||
 		    (service->limits && admission_wrong(service->limits)))
 			return false;
 		for (uint32_t j = 0; j < i; j++)
@@ -235,7 +236,8 @@ static void services_init(struct core *core, const struct stack_config *config)
 			.send_bytes = MIN_OF(or_default(from->send_bytes, 65536), 1u << 30),
 			.keepalive_ms = MIN_OF(from->keepalive_ms, TICKS_MAX_AHEAD),
 			.user_timeout_ms = MIN_OF(from->user_timeout_ms, TICKS_MAX_AHEAD),
-			.congestion = congestion_find(from->congestion),
+			.congestion = from->congestion_control ? from->congestion_control
+							       : congestion_find(from->congestion),
 			.port = from->port,
 			.groups = from->groups,
 			.groups_at = (uint32_t)groups_at(from),

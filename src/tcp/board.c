@@ -239,7 +239,7 @@ void board_sent_again(struct core *core, struct tcb *tcb, uint32_t start, uint32
 
 	if (range_end(core, tcb, range) != end)
 		range_split(core, tcb, range, end); /* or all of it counts as sent, and is found lost again */
-	if (counts_as_lost(range))
+	if (counts_as_lost(range) && !PLANTED(LOST_COUNT))
 		extension->lost_bytes -= range_bytes(core, tcb, range);
 	range->flags = SENT_LOST | SENT_AGAIN;
 	range->sent_us = (uint32_t)core->now_us;

@@ -26,7 +26,7 @@
 #define SERVICES_MAX    16
 #define SWEEPS_MAX      4 /* fan-outs that walk over all blocks at a time */
 
-struct congestion_control;
+struct c10m_congestion_control;
 struct core;
 
 struct core_events {
@@ -55,7 +55,7 @@ struct sweep {
 struct tcp_service {
 	uint32_t receive_bytes, send_bytes, keepalive_ms, user_timeout_ms;
 	uint32_t delayed_ack_ms; /* 0: at once */
-	const struct congestion_control *congestion;
+	const struct c10m_congestion_control *congestion;
 	uint16_t port;
 	uint32_t groups, groups_at; /* how many a connection may be in; where they stand in its block */
 	bool nodelay;
@@ -158,11 +158,6 @@ PURE_INLINE uint64_t core_hash(const struct core *core, const struct tuple4 *tup
 PURE_INLINE bool core_owns_port(const struct core *core, uint16_t port)
 {
 	return core->owned[port / 64] >> port % 64 & 1;
-}
-
-PURE_INLINE const struct congestion_control *congestion_of(const struct core *core, const struct tcb *tcb)
-{
-	return core->services[tcb->service].congestion;
 }
 
 /* --- conn.c: blocks, the ready list, deadlines */

@@ -188,7 +188,7 @@ static void recover(struct core *core, struct tcb *tcb, const struct tcp_segment
 	if (tcb->pending & TCB_RECOVERY)
 		ack_in_recovery(core, tcb, acked);
 	else
-		congestion_of(core, tcb)->acked(tcb, acked);
+		congestion_acked(core, tcb, acked);
 }
 
 /* A probe of the tail has its answer; when nothing is in flight no trace of its losses is left. */
@@ -244,8 +244,8 @@ static void duplicate_ack(struct core *core, struct tcb *tcb)
 	if (tcb->pending & TCB_RECOVERY) {
 		tcb->cwnd += tcb->mss;
 	} else if (tcb->duplicate_acks == 3 && seq_gt(tcb->snd_una, tcb->recover)) {
-		/* What went out beyond cwnd by limited transmit does not count (RFC 5681 section 3.2). */
-		congestion_of(core, tcb)->loss(tcb, MIN_OF(tcb->snd_nxt - tcb->snd_una, tcb->cwnd));
+		congestion_loss(core, tcb);
+		tcb->cwnd = tcb->ssthresh + 3u * tcb->mss;
 		tcb->recover = tcb_snd_max(tcb);
 		tcb->pending |= TCB_RECOVERY | TCB_RTX;
 		core->counters.tcp_fast_retransmits++;

@@ -1,50 +1,37 @@
-/* newreno.c - slow start and congestion avoidance of RFC 5681, halving on loss. */
-#include <string.h>
-
+/* newreno.c - slow start and congestion avoidance of RFC 5681, halving on loss.
+ * Its first word counts what was acknowledged since the window last grew. */
 #include "tcp/congestion.h"
 
-#define CWND_MAX (1u << 30)
-
-static uint32_t half_of(const struct tcb *tcb, uint32_t flight)
+static uint32_t half_of(const struct c10m_congestion *c)
 {
-	return MAX_OF(flight / 2, 2u * tcb->mss);
+	return MAX_OF(c->flight / 2, 2 * c->mss);
 }
 
 /* RFC 5681 section 3.1; avoidance by appropriate byte counting (RFC 3465). */
-static void acked(struct tcb *tcb, uint32_t bytes)
+static void acked(struct c10m_congestion *c, uint32_t bytes)
 {
-	if (tcb->cwnd < tcb->ssthresh) {
-		tcb->cwnd += MIN_OF(bytes, (uint32_t)tcb->mss);
-	} else {
-		tcb->algorithm[0] += bytes;
-		if (tcb->algorithm[0] < tcb->cwnd)
-			return;
-		tcb->algorithm[0] -= tcb->cwnd;
-		tcb->cwnd += tcb->mss;
+	if (c->cwnd < c->ssthresh) {
+		c->cwnd += MIN_OF(bytes, c->mss);
+		return;
 	}
-	tcb->cwnd = MIN_OF(tcb->cwnd, CWND_MAX);
+	c->words[0] += bytes;
+	if (c->words[0] < c->cwnd)
+		return;
+	c->words[0] -= c->cwnd;
+	c->cwnd += c->mss;
 }
 
-static void loss(struct tcb *tcb, uint32_t flight)
+static void loss(struct c10m_congestion *c)
 {
-	tcb->ssthresh = half_of(tcb, flight);
-	tcb->cwnd = tcb->ssthresh + 3u * tcb->mss;
-	tcb->algorithm[0] = 0;
+	c->ssthresh = half_of(c);
+	c->words[0] = 0;
 }
 
-static void timeout(struct tcb *tcb, uint32_t flight, bool first)
+static void timeout(struct c10m_congestion *c, bool first)
 {
 	if (first)
-		tcb->ssthresh = half_of(tcb, flight);
-	tcb->cwnd = tcb->mss;
-	tcb->algorithm[0] = 0;
+		c->ssthresh = half_of(c);
+	c->words[0] = 0;
 }
 
-const struct congestion_control congestion_newreno = {"newreno", acked, loss, timeout};
-
-const struct congestion_control *congestion_find(const char *name)
-{
-	if (!name || strcmp(name, congestion_newreno.name) == 0)
-		return &congestion_newreno;
-	return NULL;
-}
+const struct c10m_congestion_control congestion_newreno = {"newreno", acked, loss, timeout, NULL};

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/plant.h"
+#include "tcp/congestion.h"
 #include "tcp/recovery.h"
 #include "wire/checksum.h"
 
@@ -134,12 +135,14 @@ static void emit_syn(struct core *core, struct tcb *tcb, struct packet *packet)
 
 /* Nothing else is in flight. After a pause of more than a time-out cwnd says nothing of the network any more
  * (RFC 5681 section 4.1). */
-static void first_in_flight(const struct core *core, struct tcb *tcb)
+static void first_in_flight(struct core *core, struct tcb *tcb)
 {
 	uint32_t restart = tcp_initial_window(core, tcb);
 
-	if (tcb->cwnd > restart && core->now_tick - tcb->unacked_tick > tcp_rto_us(core, tcb) / TICK_US)
+	if (tcb->cwnd > restart && core->now_tick - tcb->unacked_tick > tcp_rto_us(core, tcb) / TICK_US) {
 		tcb->cwnd = restart;
+		congestion_idle(core, tcb);
+	}
 	tcb->unacked_tick = core->now_tick;
 }
 

@@ -7,8 +7,6 @@
  * behind it that arrives, and that was sent a round trip ago. */
 #include "tcp/recovery.h"
 
-#include "base/plant.h"
-
 #define UNKNOWN_WINDOW_US 10000u
 
 static bool sent_after(uint32_t us, uint32_t end, uint32_t other_us, uint32_t other_end)
@@ -80,7 +78,7 @@ uint32_t rack_detect(struct core *core, struct tcb *tcb)
 				 (uint32_t)core->now_us);
 		if (left > 0)
 			wait_us = MAX_OF(wait_us, (uint32_t)left);
-		else if (!PLANTED(LOSS_OVERLOOKED))
+		else
 			board_lose(core, tcb, range);
 	}
 	board_join(core, tcb);

@@ -46,7 +46,7 @@ static void enter(struct core *core, struct tcb *tcb, uint32_t delivered)
 	struct tcp_extension *extension = tcb_extension(core, tcb);
 
 	remember(core, tcb);
-	congestion_of(core, tcb)->loss(tcb, MIN_OF(tcb->snd_nxt - tcb->snd_una, tcb->cwnd));
+	congestion_loss(core, tcb);
 	extension->after_timeout = 0;
 	extension->prr_delivered = extension->prr_out = 0;
 	extension->prr_flight = tcb->snd_nxt - tcb->snd_una - extension->sacked_bytes + delivered;
@@ -158,11 +158,11 @@ static void respond(struct core *core, struct tcb *tcb, uint32_t acked, uint32_t
 		enter(core, tcb, delivered);
 	if (!(tcb->pending & TCB_RECOVERY)) {
 		if (acked)
-			congestion_of(core, tcb)->acked(tcb, acked);
+			congestion_acked(core, tcb, acked);
 	} else if (!extension->after_timeout) {
 		reduce(core, tcb, delivered, acked && extension->lost_bytes <= lost);
 	} else if (acked) {
-		congestion_of(core, tcb)->acked(tcb, acked);
+		congestion_acked(core, tcb, acked);
 	}
 	look_again_after(core, tcb, wait_us);
 	conn_ready(core, tcb_index(core, tcb));
@@ -244,7 +244,7 @@ bool recovery_timeout(struct core *core, struct tcb *tcb)
 		remember(core, tcb);
 	reneged = board_reneged(core, tcb);
 	core->counters.tcp_sack_reneged += reneged;
-	congestion_of(core, tcb)->timeout(tcb, tcb->snd_nxt - tcb->snd_una, tcb->backoff == 0);
+	congestion_timeout(core, tcb, tcb->backoff == 0);
 	board_lose_all(core, tcb, reneged);
 	extension->after_timeout = 1;
 	tcb->recover = tcb->snd_nxt;
@@ -272,6 +272,6 @@ void recovery_sent(struct core *core, struct tcb *tcb, uint32_t start, uint32_t 
 
 void recovery_slow_down(struct core *core, struct tcb *tcb)
 {
-	congestion_of(core, tcb)->loss(tcb, MIN_OF(tcb->snd_nxt - tcb->snd_una, tcb->cwnd));
+	congestion_loss(core, tcb);
 	tcb->cwnd = MAX_OF(MIN_OF(tcb->cwnd, tcb->ssthresh), (uint32_t)tcb->mss);
 }

@@ -3,8 +3,6 @@
  * Owns: the extension's blocks. Without an extension nothing is told, which RFC 2018 allows. */
 #include "tcp/core.h"
 
-#include "base/plant.h"
-
 static void block_remove(struct tcp_extension *extension, uint32_t at)
 {
 	extension->sack_count--;

@@ -108,12 +108,12 @@ struct tcb {
 	uint32_t unacked_tick; /* since when nothing was acknowledged */
 	uint32_t keepalive_ms;
 	uint32_t user_timeout_ms;
-	uint8_t backoff;
+	uint8_t backoff : 5, congestion : 3; /* 0: the service's */
 	uint8_t keep_probes : 4, close_reason : 4;
 	uint16_t ooo_count; /* chunks */
 	uint32_t recover;
 	uint32_t min_rtt_us;   /* room for RACK */
-	uint32_t algorithm[2]; /* the congestion control's own; CUBIC keeps the rest in the extension */
+	uint32_t algorithm[2]; /* the congestion control's own */
 };
 
 _Static_assert(sizeof(struct tcb) == 192, "the block's published budget");

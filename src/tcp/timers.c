@@ -5,6 +5,7 @@
 #include "tcp/congestion.h"
 #include "tcp/recovery.h"
 
+#define BACKOFF_MAX        31u
 #define RTO_MAX_US         60000000u
 #define RTO_UNKNOWN_US     3000000u
 #define SYN_GIVE_UP_TICKS  180000u /* RFC 9293 section 3.8.3: three minutes at least */
@@ -129,7 +130,7 @@ static void end_by_deadline(struct core *core, uint32_t index)
 static void back_off(struct core *core, struct tcb *tcb)
 {
 	tcb->duplicate_acks = 0;
-	if (tcb->backoff < UINT8_MAX)
+	if (tcb->backoff < BACKOFF_MAX)
 		tcb->backoff++;
 	if (!PLANTED(LOST_TIMER))
 		rearm(core, tcb);
@@ -148,7 +149,7 @@ static void retransmit(struct core *core, struct tcb *tcb)
 	}
 	board_detach(core, tcb);
 	if (!syn) {
-		congestion_of(core, tcb)->timeout(tcb, tcb->snd_nxt - tcb->snd_una, tcb->backoff == 0);
+		congestion_timeout(core, tcb, tcb->backoff == 0);
 		tcb->recover = tcb_snd_max(tcb);
 		tcb->options |= TCB_BACKED;
 		tcb->snd_nxt = tcb->snd_una;
@@ -184,7 +185,7 @@ static bool rtx_expired(struct core *core, uint32_t index)
 	}
 	if (tcb->timers & TCB_TIMER_PERSIST) {
 		tcb->pending |= TCB_PROBE;
-		if (tcb->backoff < UINT8_MAX)
+		if (tcb->backoff < BACKOFF_MAX)
 			tcb->backoff++;
 		rearm(core, tcb);
 		tcb->timers |= TCB_TIMER_PERSIST;

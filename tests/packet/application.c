@@ -223,6 +223,7 @@ void service_defaults(struct c10m_service *service, const char *name, uint16_t p
 		.name = name,
 		.port = port,
 		.state_size = sizeof(struct conn_state),
+		.congestion = "newreno",
 		.on_open = on_open,
 		.on_data = on_data,
 		.on_writable = on_writable,

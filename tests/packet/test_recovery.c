@@ -2,7 +2,10 @@
  * 8985, RFC 6937, RFC 3522, RFC 3708. */
 #include "harness.h"
 
+#include <errno.h>
+
 #include "stack/internal.h"
+#include "tcp/congestion.h"
 #include "wire/icmp.h"
 
 #define SEGMENT 1460u
@@ -179,6 +182,96 @@ static void proportional_rate_reduction(void **state)
 	inject(t, ". seq 1 ack %u", at(20));
 	assert_int_equal(block(t)->cwnd, 10 * SEGMENT);
 	discard_out(t);
+	test_finish(t);
+}
+
+/* --- the algorithm ----------------------------------------------------------------------------------- */
+
+static void lose_one(struct test *t)
+{
+	inject(t, ". seq 1 ack 1 sack %u-%u", at(1), at(4));
+	assert_true(discard_out(t) >= 1);
+}
+
+/* CUBIC leaves 0.7 of the window (RFC 9438 section 4.6), NewReno half of it. By name for each connection. */
+static void algorithm_by_name(void **state)
+{
+	static const char *const names[] = {"cubic", "newreno"};
+	static const uint32_t want[] = {14, 10};
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		struct test *t = begin_sent(100, 20);
+
+		assert_int_equal(c10m_set_congestion(app_conn(t, 0), names[i]), 0);
+		lose_one(t);
+		assert_int_equal(block(t)->ssthresh, want[i] * SEGMENT);
+		assert_int_equal(c10m_set_congestion(app_conn(t, 0), "hope"), -ENOENT);
+		assert_int_equal(c10m_set_congestion(app_conn(t, 0), NULL), -ENOENT);
+		test_finish(t);
+	}
+}
+
+/* An application's own; what it says is kept within bounds. */
+static void own_acked(struct c10m_congestion *c, uint32_t bytes)
+{
+	(void)bytes;
+	c->cwnd = 3 * c->mss;
+	c->words[1]++;
+}
+
+static void own_loss(struct c10m_congestion *c)
+{
+	c->ssthresh = 0;
+	c->cwnd = UINT32_MAX;
+}
+
+static void own_timeout(struct c10m_congestion *c, bool first)
+{
+	(void)first;
+	c->cwnd = c->ssthresh = 0;
+}
+
+static const struct c10m_congestion_control own = {"own", own_acked, own_loss, own_timeout, NULL};
+
+static void own_algorithm(void **state)
+{
+	struct test *t = test_begin();
+
+	(void)state;
+	t->peer->offer_sack = true;
+	t->services[0].congestion_control = &own;
+	test_start(t);
+	open_server(t);
+	app_send(t, 0, 40 * SEGMENT);
+	assert_int_equal(discard_out(t), 10);
+	inject(t, ". seq 1 ack %u", at(8));
+	assert_int_equal(discard_out(t), 1); /* three in flight */
+	assert_int_equal(block(t)->algorithm[1], 1);
+	inject(t, ". seq 1 ack %u sack %u-%u", at(8), at(9), at(11));
+	discard_out(t);
+	pass_ms(t, 100);
+	discard_out(t);
+	assert_int_equal(block(t)->ssthresh, 2 * SEGMENT);
+	pass_ms(t, 2000);
+	assert_int_equal(block(t)->cwnd, SEGMENT);
+	discard_out(t);
+	test_finish(t);
+}
+
+/* RFC 7661: a window that is not used does not grow. */
+static void unused_window_does_not_grow(void **state)
+{
+	struct test *t = begin_open();
+	uint32_t before = block(t)->cwnd;
+
+	(void)state;
+	for (unsigned i = 0; i < 30; i++) {
+		app_send(t, 0, SEGMENT);
+		expect(t, "P. seq %u ack 1 len 1460", at(i));
+		inject(t, ". seq 1 ack %u", at(i + 1));
+	}
+	assert_int_equal(block(t)->cwnd, before);
 	test_finish(t);
 }
 
@@ -566,6 +659,9 @@ static const struct CMUnitTest tests[] = {
 	TEST(several_holes_one_recovery),
 	TEST(lost_retransmission_is_found),
 	TEST(proportional_rate_reduction),
+	TEST(algorithm_by_name),
+	TEST(own_algorithm),
+	TEST(unused_window_does_not_grow),
 	TEST(timeout_spares_what_has_arrived),
 	TEST(reneging),
 	TEST(spurious_timeout_is_undone),

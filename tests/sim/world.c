@@ -140,6 +140,8 @@ static void draw_later_options(const struct world *world, struct node *node, uns
 		node->config.extensions = 1 + (uint32_t)(value >> 52) % 6;
 	if ((value >> 56) % 4 == 0)
 		node->config.ranges = 1 + (uint32_t)(value >> 58) % 12;
+	for (unsigned i = 0; i < ARRAY_COUNT(node->services); i++)
+		node->services[i].congestion = value >> (44 + i) & 1 ? "newreno" : NULL;
 	node->config.no_sack = (value >> 40) % 4 == 0;
 	node->frame_room = (uint16_t)(value & 2 ? LONG_ROOM : FRAME_ROOM + (value >> 8) % 20000);
 }
