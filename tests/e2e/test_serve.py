@@ -134,12 +134,13 @@ def test_http_closes_who_is_idle_when_it_stops(hosts):
     """--drain-ms is not waited out for connections that are merely kept."""
     process = serve(hosts, "http", "--drain-ms", "60000")
     held, line = hosts.start("client", ["/usr/bin/python3", "-c", textwrap.dedent(f"""
-        import socket
+        import socket, time
         links = [socket.create_connection(("{ADDRESS}", 80), timeout=20) for _ in range(50)]
         for link in links[:40]:
             link.sendall(b"GET / HTTP/1.1\\r\\nHost: a\\r\\n\\r\\n")
             assert b"Hello" in link.recv(1000)
         links[49].sendall(b"GET /bytes/1000 HTTP/1.1\\r\\n")
+        time.sleep(0.5)  # it is in the middle of a request, and c10m has seen that
         print("ready", flush=True)
         for link in links[:49]:
             assert link.recv(1) == b""  # in order: no reset
