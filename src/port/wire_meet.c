@@ -109,10 +109,15 @@ static int refuse_path(const char *path, int number, char error[PORT_ERROR_BYTES
 	if (number == EADDRINUSE)
 		return refuse(error, number,
 			      "%.150s is there and no socket of c10m: give --wire another path", path);
-	if (number == EACCES || number == EPERM)
+	if (number == EACCES)
 		return refuse(error, number,
 			      "%.150s belongs to another user: run both ends as the same one, or give --wire "
 			      "another path",
+			      path);
+	if (number == EPERM) /* -1 has another meaning */
+		return refuse(error, ENOTSUP,
+			      "no socket can be made at %.120s: give --wire a path in a folder such as "
+			      "/run/user or /tmp",
 			      path);
 	if (number == EBUSY || number == EAGAIN)
 		return refuse(
@@ -129,6 +134,7 @@ int wire_meet_open(struct wire_meet *meet, const char *path, uint32_t patience_m
 		   char error[PORT_ERROR_BYTES])
 {
 	int lock, result;
+	bool listens;
 
 	*meet = (struct wire_meet){.address.sun_family = AF_UNIX, .listener = -1};
 	if (!path || !path[0] || strlen(path) >= sizeof(meet->address.sun_path))
@@ -139,12 +145,13 @@ int wire_meet_open(struct wire_meet *meet, const char *path, uint32_t patience_m
 	if (lock < 0)
 		return refuse_path(path, -lock, error);
 	result = join(meet);
-	if (result == -ENOENT || result == -ECONNREFUSED) {
+	listens = result == -ENOENT || result == -ECONNREFUSED;
+	if (listens)
 		result = listen_there(meet, result == -ECONNREFUSED);
-		result = result == 0 ? -1 : result;
-	}
 	close(lock);
-	return result < -1 ? refuse_path(path, -result, error) : result;
+	if (result < 0)
+		return refuse_path(path, -result, error);
+	return listens ? -1 : result;
 }
 
 void wire_meet_close(struct wire_meet *meet)
@@ -203,7 +210,7 @@ bool wire_hello_send(int socket, int region_fd, bool checksums)
 	return sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)sizeof(hello);
 }
 
-/* The one descriptor that came along; -1: none. Of more the kernel keeps what does not fit. */
+/* The one descriptor that came along; -1: none. */
 static int descriptor_of(struct msghdr *message)
 {
 	struct cmsghdr *header = CMSG_FIRSTHDR(message);
@@ -220,10 +227,11 @@ int wire_hello_receive(int socket, bool checksums, struct wire_region **region)
 	struct hello hello = {0}, ours = hello_of(checksums);
 	struct iovec part = {&hello, sizeof(hello)};
 	union control control = {0};
+	/* With the padding there is room for two descriptors: what does not fit the kernel keeps. */
 	struct msghdr message = {.msg_iov = &part,
 				 .msg_iovlen = 1,
 				 .msg_control = &control,
-				 .msg_controllen = sizeof(control)};
+				 .msg_controllen = CMSG_LEN(sizeof(int))};
 	ssize_t got = recvmsg(socket, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	int fd, result = -1;
 

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <sys/timerfd.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -22,6 +23,7 @@
 #define LOOK_EVERY     256   /* rounds without a frame, until the sockets are looked at */
 #define GREET_MS       10000 /* for who listens to answer: it may be making its memory ready */
 #define START_MS       2000  /* for others who start at the same path */
+#define RETRY_MS       100   /* until we try again to listen, when we could not */
 #define DRAIN_MESSAGES 64    /* of the other's wake-ups, at a time */
 #define AHEAD          8     /* slots that are fetched before they are copied */
 
@@ -41,6 +43,7 @@ struct wire_port {
 	/* The rest. */
 	struct wire_meet meet;
 	int events, peer; /* peer: the socket, -1: nobody is there */
+	int retry;        /* a timer: nobody is there, and nobody can come */
 	bool no_checksums;
 	uint8_t *copies;  /* of received frames */
 	uint8_t *nowhere; /* frames that are sent while nobody is there */
@@ -67,10 +70,20 @@ static void watch(const struct wire_port *wire, int fd)
 			&event); /* what is not watched is looked at, later */
 }
 
+/* Whoever sleeps without a peer or a listener is woken to try again. */
+static void retry_set(const struct wire_port *wire, bool wanted)
+{
+	const struct itimerspec once = {.it_value = {.tv_nsec = wanted ? RETRY_MS * 1000000 : 0}};
+
+	(void)timerfd_settime(wire->retry, 0, &once, NULL); /* what has fired is forgotten, too */
+}
+
 static void unplug(struct wire_port *wire)
 {
 	if (wire->peer >= 0)
 		close(wire->peer); /* epoll forgets it */
+	if (wire->meet.listener < 0)
+		retry_set(wire, true);
 	wire->peer = -1;
 	wire_region_unmap((struct wire_region *)wire->theirs);
 	wire_region_unmap(wire->ours);
@@ -129,8 +142,9 @@ static void meet_again(struct wire_port *wire)
 	if (wire->meet.listener >= 0)
 		return;
 	peer = wire_meet_open(&wire->meet, wire->path, 0, error);
+	retry_set(wire, peer < -1);
 	if (peer >= 0)
-		(void)greet(wire, peer); /* the next look tries again */
+		(void)greet(wire, peer);
 	else if (wire->meet.listener >= 0)
 		watch(wire, wire->meet.listener);
 }
@@ -168,7 +182,7 @@ static void admit(struct wire_port *wire)
 
 static void look_at_sockets(struct wire_port *wire)
 {
-	struct epoll_event ready[2];
+	struct epoll_event ready[3];
 	int count = epoll_wait(wire->events, ready, 2, 0);
 	bool newcomer = false;
 
@@ -411,6 +425,8 @@ static void wire_close(struct port *port)
 	wire_meet_close(&wire->meet);
 	if (wire->events >= 0)
 		close(wire->events);
+	if (wire->retry >= 0)
+		close(wire->retry);
 	free(wire->copies);
 	free(wire->nowhere);
 	free(wire);
@@ -438,6 +454,7 @@ static struct wire_port *wire_new(const struct wire_config *config)
 	wire->no_checksums = config->no_checksums;
 	snprintf(wire->path, sizeof(wire->path), "%s", config->path ? config->path : "");
 	wire->events = wire->port.wait_fd = epoll_create1(EPOLL_CLOEXEC);
+	wire->retry = timerfd_create(CLOCK_MONOTONIC, TFD_NONBLOCK | TFD_CLOEXEC);
 	wire->copies = aligned_alloc(CACHE_LINE, PORT_BURST * WIRE_SLOT_BYTES);
 	wire->nowhere = aligned_alloc(CACHE_LINE, PORT_BURST * WIRE_SLOT_BYTES);
 	wire->port.caps = (struct port_caps){
@@ -448,8 +465,10 @@ static struct wire_port *wire_new(const struct wire_config *config)
 		.queues = 1,
 	};
 	put32(wire->port.caps.address + 2, config->address);
-	if (wire->copies && wire->nowhere && wire->events >= 0)
+	if (wire->copies && wire->nowhere && wire->events >= 0 && wire->retry >= 0) {
+		watch(wire, wire->retry);
 		return wire;
+	}
 	wire_close(&wire->port);
 	return NULL;
 }

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -321,6 +322,33 @@ static void test_noticed_while_busy(void **state)
 	port_close(ends[0]);
 }
 
+/* Who joined cannot listen at once, since somebody else holds the folder: it tries again by itself. */
+static void test_listens_later(void **state)
+{
+	struct joining joining = {0};
+	struct port *ends[2];
+	struct pollfd fd;
+	int lock = open(folder, O_RDONLY | O_DIRECTORY);
+
+	(void)state;
+	open_both(ends);
+	port_close(ends[0]);
+	assert_int_equal(flock(lock, LOCK_EX), 0);
+	look(ends[1]);
+	assert_false(wire_is_plugged(ends[1]));
+	assert_int_not_equal(access(path, F_OK), 0);
+	close(lock);
+	fd = (struct pollfd){.fd = ends[1]->wait_fd, .events = POLLIN};
+	assert_true(ends[1]->ops->wait_prepare(ends[1]));
+	assert_int_equal(poll(&fd, 1, 10000), 1);
+	ends[1]->ops->wait_done(ends[1]);
+	assert_int_equal(poll(&fd, 1, 300), 0); /* and sleeps then */
+	join(ends[1], &joining);
+	assert_int_equal(joining.result, 0);
+	port_close(joining.port);
+	port_close(ends[1]);
+}
+
 static void test_paths(void **state)
 {
 	struct joining joining = {0};
@@ -347,6 +375,9 @@ static void test_paths(void **state)
 	strcpy(kept, path);
 	snprintf(path, sizeof(path), "%s/none/socket", folder);
 	assert_int_equal(try_open(&port, 1, false, joining.error), -ENOENT);
+	assert_non_null(strstr(joining.error, "--wire"));
+	strcpy(path, "/sys/c10m-wire"); /* no file system for sockets: EPERM, or EROFS, or EACCES */
+	assert_true(try_open(&port, 1, false, joining.error) < -1);
 	assert_non_null(strstr(joining.error, "--wire"));
 	strcpy(path, kept);
 }
@@ -419,6 +450,53 @@ static void test_false_greetings(void **state)
 	hostile_leave(&hostile);
 	close(unsealed);
 	close(small);
+	port_close(victim);
+}
+
+static void send_two_descriptors(int to, int fd)
+{
+	struct iovec part = {"c10m?", 5};
+	union {
+		struct cmsghdr header;
+		uint8_t bytes[CMSG_SPACE(2 * sizeof(int))];
+	} control = {.header = {.cmsg_level = SOL_SOCKET,
+				.cmsg_type = SCM_RIGHTS,
+				.cmsg_len = CMSG_LEN(2 * sizeof(int))}};
+	struct msghdr message = {.msg_iov = &part,
+				 .msg_iovlen = 1,
+				 .msg_control = &control,
+				 .msg_controllen = sizeof(control)};
+
+	memcpy(CMSG_DATA(&control.header), (const int[]){fd, fd}, 2 * sizeof(int));
+	assert_int_equal(sendmsg(to, &message, 0), 5);
+}
+
+/* The lowest one that is free. */
+static int next_descriptor(void)
+{
+	int fd = dup(STDERR_FILENO);
+
+	close(fd);
+	return fd;
+}
+
+/* Descriptors that nobody asked for do not pile up: else anybody could use up all that we may have. */
+static void test_descriptors_are_closed(void **state)
+{
+	struct port *victim = open_end(1);
+	struct hostile hostile;
+	int before = next_descriptor();
+
+	(void)state;
+	for (uint32_t i = 0; i < 3; i++) {
+		hostile_connect(&hostile);
+		send_two_descriptors(hostile.socket, STDERR_FILENO);
+		look(victim);
+		look(victim);
+		assert_false(wire_is_plugged(victim));
+		hostile_leave(&hostile);
+	}
+	assert_int_equal(next_descriptor(), before);
 	port_close(victim);
 }
 
@@ -736,8 +814,10 @@ int main(void)
 		cmocka_unit_test(test_third_is_refused),
 		cmocka_unit_test(test_next_one),
 		cmocka_unit_test(test_noticed_while_busy),
+		cmocka_unit_test(test_listens_later),
 		cmocka_unit_test(test_paths),
 		cmocka_unit_test(test_false_greetings),
+		cmocka_unit_test(test_descriptors_are_closed),
 		cmocka_unit_test(test_read_only),
 		cmocka_unit_test(test_silent_one),
 		cmocka_unit_test(test_impossible_counters),
