@@ -7,9 +7,9 @@
 
 #define LOOK_US    100000u
 #define BAD_LOOKS  3u    /* so long it must last before anything is done */
-#define CALM_LOOKS 20u   /* and so long it must be over */
+#define CALM_LOOKS 20u   /* and so many are judged together, whether it is over */
 #define BAD_SYNS   1000u /* cookies that are not answered, in one look */
-#define CALM_SYNS  500u  /* SYNs in one look that need no police */
+#define CALM_SYNS  10000u /* SYNs in these that need no police */
 
 void constable_init(struct constable *constable, struct police *police, const struct stack *stack)
 {
@@ -30,10 +30,11 @@ static void alarm_begin(struct constable *constable)
 	struct afxdp_syns syns;
 
 	constable->alarmed = true;
-	constable->calm = 0;
+	constable->looks = 0;
 	afxdp_police_counts(police->port, &syns);
 	constable->passed = syns.first + syns.again;
 	constable->dropped = syns.dropped;
+	constable->opened_by_all = atomic_load_explicit(&police->opened, memory_order_relaxed);
 	if (atomic_fetch_add(&police->alarmed, 1) > 0)
 		return;
 	afxdp_police(police->port, POLICE_FIRST_RATE, POLICE_AGAIN_RATE);
@@ -63,18 +64,23 @@ static void look_for_flood(struct constable *constable, uint64_t sent, uint64_t 
 		alarm_begin(constable);
 }
 
-/* A look is calm when few SYNs come, or those that pass are honest. */
-static void look_for_peace(struct constable *constable, uint64_t opened)
+/* It is over when few SYNs come, or those that pass are honest. The program counts them for all workers, and
+ * each of these tells of its connections once in a look: so many looks together are judged. */
+static void look_for_peace(struct constable *constable)
 {
+	struct police *police = constable->police;
 	struct afxdp_syns syns;
-	uint64_t passed, dropped;
+	uint64_t passed, dropped, opened;
 
-	afxdp_police_counts(constable->police->port, &syns);
+	if (++constable->looks < CALM_LOOKS)
+		return;
+	constable->looks = 0;
+	afxdp_police_counts(police->port, &syns);
 	passed = since(syns.first + syns.again, &constable->passed);
 	dropped = since(syns.dropped, &constable->dropped);
-	if (passed + dropped > CALM_SYNS && opened * 10 < passed * 9)
-		constable->calm = 0;
-	else if (++constable->calm == CALM_LOOKS)
+	opened = since(atomic_load_explicit(&police->opened, memory_order_relaxed),
+		       &constable->opened_by_all);
+	if (passed + dropped <= CALM_SYNS || opened * 10 >= passed * 9)
 		alarm_end(constable);
 }
 
@@ -82,17 +88,19 @@ bool constable_run(void *context, uint64_t now_us)
 {
 	struct constable *constable = context;
 	const struct counters *counters;
-	uint64_t sent, accepted, opened;
+	uint64_t sent, accepted;
 
 	if (likely(now_us < constable->look_us))
 		return false;
 	counters = stack_counters(constable->stack);
 	sent = since(counters->tcp_cookies_sent, &constable->cookies_sent);
 	accepted = since(counters->tcp_cookies_accepted, &constable->cookies_accepted);
-	opened = since(counters->tcp_passive_opens, &constable->opened);
+	atomic_fetch_add_explicit(&constable->police->opened,
+				  since(counters->tcp_passive_opens, &constable->opened),
+				  memory_order_relaxed);
 	constable->look_us = now_us + LOOK_US;
 	if (constable->alarmed)
-		look_for_peace(constable, opened);
+		look_for_peace(constable);
 	else
 		look_for_flood(constable, sent, accepted);
 	return false;

@@ -2,7 +2,8 @@
  *
  * Each worker looks at its own stack ten times a second. Where many SYN cookies go out and few come back for
  * a while, it asks the XDP program to let few SYNs pass, but those that are sent again; it takes that back
- * when few SYNs come, or most that pass complete their handshake. A hook of the worker; AF_XDP alone. */
+ * when for two seconds few SYNs come, or most that pass complete their handshake, on whichever worker. A hook
+ * of the worker; AF_XDP alone. */
 #ifndef C10M_RUN_POLICE_H
 #define C10M_RUN_POLICE_H
 
@@ -18,8 +19,9 @@
 
 /* Of the interface: shared by the workers. */
 struct police {
-	struct port *port;   /* any of its AF_XDP ports */
-	atomic_uint alarmed; /* workers that are under a flood */
+	struct port *port;       /* any of its AF_XDP ports */
+	atomic_uint alarmed;     /* workers that are under a flood */
+	_Atomic uint64_t opened; /* handshakes completed, on all workers */
 	void (*say)(void *context, const char *sentence);
 	void *context;
 };
@@ -30,8 +32,10 @@ struct constable {
 	const struct stack *stack;
 	uint64_t look_us;                                /* when to look again */
 	uint64_t cookies_sent, cookies_accepted, opened; /* when it looked last */
-	uint64_t passed, dropped;                        /* SYNs, counted by the program */
-	uint32_t bad, calm;                              /* looks on end */
+	uint64_t passed, dropped;                        /* SYNs, counted by the program, ... */
+	uint64_t opened_by_all;                          /* ... and what became of them: at the last judgement */
+	uint32_t bad;                                    /* looks on end */
+	uint32_t looks;                                  /* since the last judgement */
 	bool alarmed;
 };
 

@@ -72,12 +72,12 @@ size_t stack_bytes(const struct stack_config *config);
  * services array must live as long as the stack. on_start is not called here: stack_start does. */
 struct stack *stack_init(struct arena *arena, const struct stack_config *config, uint64_t now_us);
 void stack_start(struct stack *stack, uint64_t now_us);
-/* The services stop listening, and on_stop is called. */
 /* Lets the services do what they begin by themselves (on_turn): between stack_rx and stack_tx, and before
  * each sleep. Returns when it is to be called again at the latest; now or before: there is more to do. */
 uint64_t stack_turn(struct stack *stack, uint64_t now_us);
 /* Whether there is such a service. */
 bool stack_turns(const struct stack *stack);
+/* The services stop listening, and on_stop is called. */
 void stack_wind_down(struct stack *stack, uint64_t now_us);
 /* Resets every connection (on_close with C10M_CLOSE_STOPPED) in slices; true when none is left. Resets go out
  * by stack_tx. */
