@@ -390,13 +390,15 @@ static void detach(struct clients *mine, c10m_client *client)
 static bool serve(struct clients *mine, c10m_client **link)
 {
 	c10m_client *client = *link;
+	/* Before the count: what was asked before the end is done. */
+	bool closing = atomic_load_explicit(&client->closing, memory_order_acquire);
 	uint32_t count = numbers_count(&client->asks),
 		 place; /* what is asked meanwhile waits: packets, too */
 	bool moved = count > 0;
 
 	for (; count > 0 && numbers_get(&client->asks, &place); count--)
 		serve_place(stack_worker(mine->stack), client, &client->places[place]);
-	if (unlikely(atomic_load_explicit(&client->closing, memory_order_acquire))) {
+	if (unlikely(closing)) {
 		*link = client->next_of_worker;
 		detach(mine, client); /* from here on the thread may free it */
 		return true;
