@@ -311,7 +311,7 @@ uint64_t engine_turn(c10m_worker *worker)
 	uint64_t next_us;
 
 	engine->now_us = c10m_now_us(worker);
-	if (engine->phase <= PHASE_LOAD)
+	if (engine->phase <= PHASE_PACED)
 		jitter_turn(&engine->jitter, engine->now_us, engine->rest_until_us);
 	await_slice(engine);
 	advance(engine);

@@ -67,8 +67,8 @@ struct load_config {
 	X(lost_repeated, "repeated", "connections with an answer that came twice") \
 	X(lost_unasked, "unasked", "connections with data that nobody asked for") \
 	X(unanswered, "unanswered", "requests not answered in time") \
-	X(unsent, "unsent", "requests that no connection was free for at the end") \
 	X(late, "late", "of these answered after all") \
+	X(unsent, "unsent", "requests that no connection was free for at the end") \
 	X(unclosed, "unclosed", "connections whose close was not answered in time") \
 	X(requests, "requests", "requests sent") \
 	X(answers, "answers", "right answers in time") \
