@@ -504,8 +504,8 @@ struct c10m_client_options {
 C10M_API c10m_client *c10m_client_open(uint32_t worker, uint32_t service, int *error);
 C10M_API c10m_client *c10m_client_open_with(uint32_t worker, uint32_t service,
 					    const struct c10m_client_options *options, int *error);
-/* Resets what is open, waits to be accepted, or was ended while the connection could not take all its bytes, and
- * frees the client. */
+/* Resets what is open, waits to be accepted, or was ended while the connection could not take all its bytes,
+ * and frees the client. */
 C10M_API void c10m_client_close(c10m_client *client);
 
 /* 0 and a negative errno: -ETIMEDOUT, -ECONNREFUSED, -EHOSTUNREACH..., as c10m_connect, -EAGAIN: all streams

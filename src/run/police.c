@@ -6,9 +6,9 @@
 #include "run/police.h"
 
 #define LOOK_US    100000u
-#define BAD_LOOKS  3u    /* so long it must last before anything is done */
-#define CALM_LOOKS 20u   /* and so many are judged together, whether it is over */
-#define BAD_SYNS   1000u /* cookies that are not answered, in one look */
+#define BAD_LOOKS  3u     /* so long it must last before anything is done */
+#define CALM_LOOKS 20u    /* and so many are judged together, whether it is over */
+#define BAD_SYNS   1000u  /* cookies that are not answered, in one look */
 #define CALM_SYNS  10000u /* SYNs in these that need no police */
 
 void constable_init(struct constable *constable, struct police *police, const struct stack *stack)

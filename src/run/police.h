@@ -33,9 +33,9 @@ struct constable {
 	uint64_t look_us;                                /* when to look again */
 	uint64_t cookies_sent, cookies_accepted, opened; /* when it looked last */
 	uint64_t passed, dropped;                        /* SYNs, counted by the program, ... */
-	uint64_t opened_by_all;                          /* ... and what became of them: at the last judgement */
-	uint32_t bad;                                    /* looks on end */
-	uint32_t looks;                                  /* since the last judgement */
+	uint64_t opened_by_all; /* ... and what became of them: at the last judgement */
+	uint32_t bad;           /* looks on end */
+	uint32_t looks;         /* since the last judgement */
 	bool alarmed;
 };
 

@@ -1,4 +1,5 @@
-/* test_police.c - when SYNs are policed, and until when; the stacks' and the XDP program's counters are ours. */
+/* test_police.c - when SYNs are policed, and until when; the stacks' and the XDP program's counters are ours.
+ */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
