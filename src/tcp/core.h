@@ -22,7 +22,7 @@
 #include "wire/tcp.h"
 
 #define HALF_OPEN_TRIES 6
-#define OOO_CHUNKS_MIN  128 /* that a connection may keep out of order, whatever its window */
+#define OOO_CHUNKS_MIN  16 /* that a connection may keep out of order, whatever its window */
 #define SERVICES_MAX    16
 #define SWEEPS_MAX      4 /* fan-outs that walk over all blocks at a time */
 

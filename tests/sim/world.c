@@ -485,6 +485,8 @@ static void change_limits(struct world *world)
 
 	node->limits.source_connections = draw(world, 3);
 	node->limits.source_rate = draw(world, 3);
+	if (!node->limits.source_rate)
+		node->limits.source_burst = 0; /* makes no sense without */
 	node->limits.source_bits = draw(world, 2) ? 0 : 28;
 	code = c10m_limits_set(stack_worker(node->stack), 2, draw(world, 4) ? &node->limits : NULL);
 	if (code != 0 && code != -EBUSY)
