@@ -28,6 +28,8 @@ struct job {
 	uint64_t pause_ms;    /* ... for this long */
 	uint64_t user_timeout_ms;
 	uint64_t keepalive_ms;
+	uint64_t window_bytes; /* of both directions' buffers; 0: c10m's default */
+	const char *congestion;
 };
 
 /* Lives inside the connection's own block. */
@@ -199,6 +201,7 @@ static int usage(const char *wrong)
 		"usage: transfer content=FILE [connect=A:PORT count=N] [send=BYTES] [after_eof=1] "
 		"[hold_fin=1]\n"
 		"       [echo=1] [pause_bytes=N pause_ms=MS] [user_timeout_ms=MS] [keepalive_ms=MS] "
+		"[window_bytes=N] [congestion=NAME] "
 		"[options]\n",
 		wrong);
 	return 2;
@@ -232,12 +235,17 @@ static bool set_word(const char *word)
 		{"pause_ms", &job.pause_ms},
 		{"user_timeout_ms", &job.user_timeout_ms},
 		{"keepalive_ms", &job.keepalive_ms},
+		{"window_bytes", &job.window_bytes},
 	};
 	const char *value = strchr(word, '=');
 	size_t name_bytes = value ? (size_t)(value - word) : 0;
 
 	if (strncmp(word, "content=", 8) == 0) {
 		job.content_path = value + 1;
+		return true;
+	}
+	if (strncmp(word, "congestion=", 11) == 0) {
+		job.congestion = value + 1;
 		return true;
 	}
 	if (strncmp(word, "connect=", 8) == 0)
@@ -293,6 +301,9 @@ int main(int argc, char **argv)
 		.on_close = on_close,
 		.user_timeout_ms = (uint32_t)job.user_timeout_ms,
 		.keepalive_ms = (uint32_t)job.keepalive_ms,
+		.receive_bytes = (uint32_t)job.window_bytes,
+		.send_bytes = (uint32_t)job.window_bytes,
+		.congestion = job.congestion,
 		.on_start = on_start,
 	};
 
