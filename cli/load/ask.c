@@ -6,6 +6,7 @@
 #define GROUP       32u /* places whose blocks are fetched together */
 #define TRIES_EACH  4u
 #define PROVE_AHEAD 16u
+#define PACED_MORE  4u /* times as many in flight */
 
 void ask(struct load_engine *engine, c10m_conn *conn, uint64_t intended_us)
 {
@@ -39,12 +40,15 @@ void ask(struct load_engine *engine, c10m_conn *conn, uint64_t intended_us)
 
 /* --- at random ----------------------------------------------------------------------------------- */
 
+/* Behind a load some more than what reached the whole rate: a schedule's arrears go on waiting there, where
+ * they are counted. Very many at once would only stand in our own queue of output, whose blocks are in no
+ * cache any longer when their turn comes: that slows the generator down until it never catches up. */
 static uint32_t in_flight_max(const struct load_engine *engine)
 {
 	uint32_t most = engine->config->in_flight;
 
 	if (engine->phase == PHASE_PACED)
-		most = MAX_OF(most, LOAD_PACED_IN_FLIGHT);
+		most *= PACED_MORE;
 	return MAX_OF(most / engine->config->workers, 1u);
 }
 
