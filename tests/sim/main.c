@@ -74,6 +74,7 @@ static const char *const impossible_events[] = {
 	"timer_sweeps",     /* the wheel is sized for every object */
 	"tcp_sack_ignored", /* honest stacks tell no lies: packet/test_recovery.c does */
 	"tcp_sack_reneged", /* likewise */
+	"unaccepted",       /* threads take connections, and none are here: tests/unit/test_client.c */
 	NULL,
 };
 
