@@ -194,19 +194,10 @@ static int bench_stack(int argc, char **argv)
 		&group, 1};
 	struct bench_result result;
 	char error[BENCH_ERROR_BYTES];
+	int code;
 
-	switch (options_parse(argc, argv, &page, error)) {
-	case OPTIONS_RUN:
-		break;
-	case OPTIONS_HELP:
-		options_print(stdout, &page);
-		return 0;
-	case OPTIONS_VERSION:
-		return verb_version(1, argv);
-	case OPTIONS_WRONG:
-		fprintf(stderr, "c10m: %s\n", error);
-		return EXIT_USAGE;
-	}
+	if (!verb_options(argc, argv, &page, &code))
+		return code;
 	if (options.stack.workers > options.stack.connections) {
 		fprintf(stderr, "c10m: --workers wants a connection for each: raise --connections\n");
 		return EXIT_USAGE;

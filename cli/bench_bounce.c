@@ -327,21 +327,11 @@ int bench_bounce(int argc, char **argv)
 		"Frames without TCP between two ends: what the ports and the cable carry is the ceiling of\n"
 		"everything above them. Start one end without --to, then the other with it.",
 		&group, 1};
-	char error[OPTIONS_ERROR_BYTES];
 	const char *wrong;
+	int code;
 
-	switch (options_parse(argc, argv, &page, error)) {
-	case OPTIONS_RUN:
-		break;
-	case OPTIONS_HELP:
-		options_print(stdout, &page);
-		return 0;
-	case OPTIONS_VERSION:
-		return verb_version(1, argv);
-	case OPTIONS_WRONG:
-		fprintf(stderr, "c10m: %s\n", error);
-		return EXIT_USAGE;
-	}
+	if (!verb_options(argc, argv, &page, &code))
+		return code;
 	wrong = contradiction(&options);
 	if (!wrong)
 		return run(&options);

@@ -512,23 +512,12 @@ int bench_open(int argc, char **argv)
 		"a "
 		"second,\nand what each costs either side. Checks that all memory comes back.",
 		&group, 1};
-	char error[OPTIONS_ERROR_BYTES];
 	int code;
 
 	bench.options = (struct open_options){
 		.connections = 1000000, .burst = 32, .threads = 2, .rounds = 3, .cpu = UINT32_MAX};
-	switch (options_parse(argc, argv, &page, error)) {
-	case OPTIONS_HELP:
-		options_print(stdout, &page);
-		return 0;
-	case OPTIONS_VERSION:
-		return verb_version(1, argv);
-	case OPTIONS_WRONG:
-		fprintf(stderr, "c10m: %s\n", error);
-		return EXIT_USAGE;
-	case OPTIONS_RUN:
-		break;
-	}
+	if (!verb_options(argc, argv, &page, &code))
+		return code;
 	bench.sides[0].waker.fd = bench.sides[1].waker.fd = -1;
 	code = run_rounds();
 	tear_down();

@@ -403,20 +403,10 @@ int verb_bridge(int argc, char **argv)
 		&group,
 		1,
 	};
-	char error[OPTIONS_ERROR_BYTES];
+	int code;
 
-	switch (options_parse(argc, argv, &page, error)) {
-	case OPTIONS_HELP:
-		options_print(stdout, &page);
-		return 0;
-	case OPTIONS_VERSION:
-		return verb_version(1, argv);
-	case OPTIONS_WRONG:
-		fprintf(stderr, "c10m: %s\n", error);
-		return EXIT_USAGE;
-	case OPTIONS_RUN:
-		break;
-	}
+	if (!verb_options(argc, argv, &page, &code))
+		return code;
 	if (!complete_options(&bridge.options)) {
 		fprintf(stderr, "c10m: say which interfaces to join: --a IF --b IF ('ip link' lists them)\n");
 		return EXIT_USAGE;
