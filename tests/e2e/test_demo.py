@@ -86,3 +86,12 @@ def test_interrupted():
 def test_refused(words, sentence):
     done = command([*DEMO, *words], check=False)
     assert done.returncode in (1, 2) and sentence in done.stderr
+
+
+def test_in_the_machine_s_first_session(tmp_path):
+    """Which has no weight among sessions: the file that tells it is empty."""
+    empty = tmp_path / "autogroup"
+    empty.touch(0o444)
+    hidden = f'mount --bind {empty} /proc/$$/autogroup && exec "$@"'
+    done = command(["unshare", "--mount", "bash", "-c", hidden, "demo", *DEMO, "--connections", "60M"], check=False)
+    assert done.returncode in (1, 2) and "too little memory" in done.stderr
