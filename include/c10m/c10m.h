@@ -124,9 +124,10 @@ struct c10m_service {
 	 * failed (which never opened). Nothing can be sent any more. */
 	void (*on_close)(c10m_conn *conn, enum c10m_close_reason reason);
 
-	uint32_t receive_bytes; /* unread bytes kept for a connection; 0: 65536 */
-	uint32_t send_bytes;    /* bytes accepted and not acknowledged yet; 0: 65536 */
-	uint32_t keepalive_ms;  /* silence before the first probe; 0: no keepalive (RFC 9293 section 3.8.4) */
+	/* Unread bytes kept for a connection, and the receive window at its start; 0: 65536. */
+	uint32_t receive_bytes;
+	uint32_t send_bytes;   /* bytes accepted and not acknowledged yet; 0: 65536 */
+	uint32_t keepalive_ms; /* silence before the first probe; 0: no keepalive (RFC 9293 section 3.8.4) */
 	uint32_t user_timeout_ms; /* data unacknowledged for this long ends the connection, also before a
 				   * window that the peer keeps closed; 0: about 100 s or more, by backoff
 				   * (RFC 9293 section 3.8.3, RFC 5482) */
@@ -166,6 +167,12 @@ struct c10m_service {
 	 * microseconds. Returns when it must be called again at the latest, on the clock of c10m_now_us
 	 * (c10m_now_us or less: there is more to do; UINT64_MAX: frames and timers alone wake the worker). */
 	uint64_t (*on_turn)(c10m_worker *worker);
+
+	/* Up to here the receive window grows, by doubling, while a peer fills it in a round trip and the
+	 * application keeps up with it; so much may then be kept unread. At most 1 GB. 0: it grows up to
+	 * --receive-max where receive_bytes is 0, too, else not at all. All windows of a worker together are
+	 * bounded besides (docs/tcp.md). */
+	uint32_t receive_max_bytes;
 };
 
 /* Runs services until SIGINT, SIGTERM or c10m_stop. Options in argv choose interface, address and limits

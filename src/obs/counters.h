@@ -99,6 +99,9 @@
 	X(tcp_zero_window_in, "times a peer closed its window") \
 	X(tcp_zero_window_out, "times we closed our window") \
 	X(tcp_window_updates, "window updates sent") \
+	X(tcp_windows_grown, "receive windows doubled: the peer filled them") \
+	X(tcp_windows_shrunk, "receive windows made smaller: memory is short") \
+	X(tcp_windows_bounded, "receive windows not doubled: all together are as large as they may be") \
 	X(tcp_keepalive_probes, "keepalive probes sent") \
 	X(tcp_keepalive_timeouts, "connections ended by keepalive") \
 	X(tcp_user_timeouts, "connections given up: data unacknowledged too long") \

@@ -234,6 +234,12 @@ const struct option_spec run_options[] = {
 	{"rto-min-ms", "MS", "least retransmission timeout (200)", NUMBER(rto_min_ms, 1, 60000)},
 	{"delayed-ack-ms", "MS", "an acknowledgement waits this long for data to travel with (40)",
 	 NUMBER(delayed_ack_ms, 1, 500)},
+	{"quick-acks", "N", "so many full segments of each connection are acknowledged at once (16)",
+	 NUMBER(quick_acks, 0, 1000)},
+	{"receive-max", "BYTES",
+	 "up to where receive windows grow that the services leave to c10m (4 MB); 65536: they\n"
+	 "do not",
+	 NUMBER(receive_max_bytes, 65536, 1u << 30)},
 	{"time-wait-ms", "MS", "how long an ended connection is remembered (60000)",
 	 NUMBER(time_wait_ms, 1, 600000)},
 	{"fin-wait-ms", "MS", "how long a closed connection waits for the peer's FIN (60000)",
@@ -267,6 +273,8 @@ void run_config_init(struct run_config *config)
 		.pages = SYS_PAGES_BEST,
 		.mode = AFXDP_AUTO,
 		.spin_us = 50,
+		.quick_acks = 16,
+		.receive_max_bytes = 4u << 20,
 	};
 }
 
@@ -488,6 +496,8 @@ void run_config_stack(const struct run_config *config, struct stack_config *stac
 		.mtu = config->mtu,
 		.rto_min_ms = config->rto_min_ms,
 		.delayed_ack_ms = config->delayed_ack_ms,
+		.quick_acks = config->quick_acks,
+		.receive_max_bytes = config->receive_max_bytes,
 		.time_wait_ms = config->time_wait_ms,
 		.fin_wait2_ms = config->fin_wait2_ms,
 	};

@@ -41,7 +41,7 @@ struct run_config {
 	const char *capture, *capture_filter;
 	struct fault_config fault;
 	bool faulty;
-	uint32_t rto_min_ms, delayed_ack_ms, time_wait_ms, fin_wait2_ms;
+	uint32_t rto_min_ms, delayed_ack_ms, quick_acks, receive_max_bytes, time_wait_ms, fin_wait2_ms;
 	uint32_t stats_s; /* 0: no lines of statistics */
 	bool verbose, no_probe;
 };

@@ -208,7 +208,6 @@ void c10m_abort(c10m_conn *conn)
 	if (tcb->pending & TCB_ABORTING)
 		return;
 	tcb->pending |= TCB_ABORTING;
-	tcb->close_reason = C10M_CLOSE_ABORTED;
 	if (core->busy_index == index)
 		return;
 	if (core->busy_index == POOL_NONE && !core_closes_many(core)) {

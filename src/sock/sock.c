@@ -105,10 +105,7 @@ static void tell_eof(struct core *core, uint32_t index)
 /* The application has closed without having read all. */
 static void abort_unread(struct tcb *tcb)
 {
-	if (tcb->pending & TCB_ABORTING)
-		return;
 	tcb->pending |= TCB_ABORTING;
-	tcb->close_reason = C10M_CLOSE_ABORTED;
 }
 
 static void data_input(struct core *core, const struct tcp_result *result)
@@ -216,7 +213,7 @@ bool sock_settle(struct core *core, uint32_t index)
 		abort_unread(tcb);
 	if (tcb->pending & TCB_ABORTING) {
 		tcp_abort_segment(core, tcb);
-		conn_end(core, index, (enum c10m_close_reason)tcb->close_reason);
+		conn_end(core, index, C10M_CLOSE_ABORTED);
 		return false;
 	}
 	tell_eof(core, index);

@@ -107,6 +107,7 @@ static void blocks(struct core *core)
 		if (tcb->state == TCB_FREE)
 			continue;
 		insert(core, &tcb->tuple, flow_ref(FLOW_BLOCK, i));
+		core->tuned_bytes += tcp_window_grown(core, tcb);
 		conn_file_timers(core, i);
 	}
 }
@@ -145,6 +146,8 @@ void stack_rebuild(struct stack *stack, uint64_t now_us)
 	flow_table_init(&core->table, core->table.buckets, core->table.capacity);
 	wheel_clear(core->wheel, core->now_tick);
 	memset(core->near_bits, 0, conn_near_bytes(core->blocks.capacity));
+	tune_clear(core);
+	core->tuned_bytes = 0;
 	messages(core);
 	pool_rebuild(&core->blocks, core->blocks.fresh, block_live, NULL);
 	pool_rebuild(&core->half_opens, core->half_opens.fresh, half_open_live, NULL);

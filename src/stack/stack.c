@@ -7,11 +7,13 @@
 
 #include "tcp/congestion.h"
 
-#define ENTRIES_MAX      (1u << 26)
-#define DESTINATIONS_MAX 65534u /* an index has 16 bits, and 0 is none */
-#define STATE_BYTES_MAX  (1u << 20)
-#define RTO_MS_MAX       60000u /* RFC 6298 section 2.5 lets it end there */
-#define STOP_SLICE       4096u
+#define ENTRIES_MAX       (1u << 26)
+#define DESTINATIONS_MAX  65534u /* an index has 16 bits, and 0 is none */
+#define STATE_BYTES_MAX   (1u << 20)
+#define RTO_MS_MAX        60000u /* RFC 6298 section 2.5 lets it end there */
+#define STOP_SLICE        4096u
+#define RECEIVE_BYTES     65536u
+#define RECEIVE_BYTES_MAX (1u << 30)
 
 _Static_assert(STACK_SERVICES == SERVICES_MAX, "told to users, and what tcp/ has room for");
 
@@ -53,6 +55,8 @@ static void fill_defaults(struct stack_config *config)
 	config->rto_initial_ms = or_default(config->rto_initial_ms, 1000);
 	config->time_wait_ms = or_default(config->time_wait_ms, 60000);
 	config->fin_wait2_ms = or_default(config->fin_wait2_ms, 60000);
+	if (config->tuned_max_bytes == 0)
+		config->tuned_max_bytes = chunk_pool_bytes(&config->chunks) / 2;
 }
 
 static bool services_make_sense(const struct stack_config *config)
@@ -128,7 +132,7 @@ static bool makes_sense(const struct stack_config *config)
 struct sizes {
 	uint32_t stride, timers, flows, rules;
 	size_t stack, blocks, half_opens, time_waits, extension_pool, range_pool, chunks, messages, groups,
-		fanouts, table, wheel, near, net, admission, total;
+		fanouts, table, wheel, near, net, admission, tune, total;
 };
 
 /* Behind the application's state stand the connection's places in groups. */
@@ -167,11 +171,12 @@ static struct sizes sizes_of(const struct stack_config *config)
 	s.wheel = wheel_bytes(s.timers);
 	s.near = conn_near_bytes(config->connections);
 	s.net = net_bytes(config->destinations + 1);
+	s.tune = tune_bytes(config->connections);
 	s.rules = admission_rules(config->services, config->service_count);
 	s.admission = admission_bytes(config->service_count, s.rules, config->sources);
 	s.total = s.stack + s.blocks + s.half_opens + s.time_waits + s.extension_pool + s.range_pool +
 		  s.chunks + s.messages + s.groups + s.fanouts + s.table + s.wheel + s.near + s.net +
-		  s.admission + (size_t)16 * CACHE_LINE;
+		  s.admission + s.tune + (size_t)16 * CACHE_LINE;
 	return s;
 }
 
@@ -191,6 +196,8 @@ static void settings_init(struct core *core, const struct stack_config *config)
 		.rto_initial_us = config->rto_initial_ms * 1000,
 		.time_wait_ms = config->time_wait_ms,
 		.fin_wait2_ms = config->fin_wait2_ms,
+		.quick_acks = config->quick_acks,
+		.tuned_max_bytes = config->tuned_max_bytes,
 		.no_timestamps = config->no_timestamps,
 		.no_window_scale = config->no_window_scale,
 		.no_sack = config->no_sack,
@@ -224,6 +231,16 @@ static uint8_t scale_for(uint32_t bytes)
 	return scale;
 }
 
+/* Who says how much may be kept means it. */
+static uint32_t receive_max(const struct stack_config *config, const struct c10m_service *service)
+{
+	uint32_t bytes = or_default(service->receive_bytes, RECEIVE_BYTES), most = service->receive_max_bytes;
+
+	if (!most && !service->receive_bytes)
+		most = config->receive_max_bytes;
+	return MIN_OF(MAX_OF(most, bytes), RECEIVE_BYTES_MAX);
+}
+
 static void services_init(struct core *core, const struct stack_config *config)
 {
 	core->callbacks = config->services;
@@ -232,7 +249,9 @@ static void services_init(struct core *core, const struct stack_config *config)
 		const struct c10m_service *from = &config->services[i];
 
 		core->services[i] = (struct tcp_service){
-			.receive_bytes = MIN_OF(or_default(from->receive_bytes, 65536), 1u << 30),
+			.receive_bytes = MIN_OF(or_default(from->receive_bytes, RECEIVE_BYTES),
+						RECEIVE_BYTES_MAX),
+			.receive_max_bytes = receive_max(config, from),
 			.send_bytes = MIN_OF(or_default(from->send_bytes, 65536), 1u << 30),
 			.keepalive_ms = MIN_OF(from->keepalive_ms, TICKS_MAX_AHEAD),
 			.user_timeout_ms = MIN_OF(from->user_timeout_ms, TICKS_MAX_AHEAD),
@@ -244,7 +263,7 @@ static void services_init(struct core *core, const struct stack_config *config)
 			.nodelay = from->flags & C10M_NODELAY,
 			.delayed_ack_ms = from->flags & C10M_QUICKACK ? 0 : config->delayed_ack_ms,
 		};
-		core->services[i].wscale = scale_for(core->services[i].receive_bytes);
+		core->services[i].wscale = scale_for(core->services[i].receive_max_bytes);
 		core->deadlines[i] = (struct service_deadlines){
 			.first_byte_ms = MIN_OF(from->first_byte_ms, TICKS_MAX_AHEAD),
 			.idle_ms = MIN_OF(from->idle_ms, TICKS_MAX_AHEAD),
@@ -332,8 +351,12 @@ static bool carve(struct stack *stack, struct arena *arena, const struct sizes *
 	core->near_bits = arena_carve(arena, s->near, CACHE_LINE);
 	net = arena_carve(arena, s->net, CACHE_LINE);
 	admission = arena_carve(arena, s->admission, CACHE_LINE);
-	if (!chunks || !messages || !table || !wheel || !core->near_bits || !net || !admission)
+	core->tune = arena_carve(arena, s->tune, CACHE_LINE);
+	if (!chunks || !messages || !table || !wheel || !core->near_bits || !net || !admission || !core->tune)
 		return false;
+	core->tune_mask = tune_slots(config->connections) - 1;
+	tune_clear(core);
+	core->chunk_bytes = s->chunks;
 	chunk_pool_init(&core->chunks, chunks, &config->chunks);
 	message_pool_init(&core->messages, messages, &config->messages);
 	flow_table_init(&core->table, table, s->flows);

@@ -58,10 +58,15 @@ struct stack_config {
 	/* TCP. 0 means the default in brackets. */
 	uint32_t initial_window_segments; /* [10] RFC 6928 */
 	uint32_t delayed_ack_ms;          /* [40] */
-	uint32_t rto_min_ms;              /* [200]; RFC 6298 asks for 1000, deployed stacks use 200 */
-	uint32_t rto_initial_ms;          /* [1000]; both 60000 at most */
-	uint32_t time_wait_ms;            /* [60000] 2 MSL */
-	uint32_t fin_wait2_ms;            /* [60000] after a full close */
+	uint32_t quick_acks;              /* full segments that are acknowledged at once at the start; [0] */
+	/* Up to where windows grow of services that say neither receive_bytes nor receive_max_bytes; [they do
+	 * not] */
+	uint32_t receive_max_bytes;
+	uint64_t tuned_max_bytes; /* by which all windows together may grow; [half of the chunks' bytes] */
+	uint32_t rto_min_ms;      /* [200]; RFC 6298 asks for 1000, deployed stacks use 200 */
+	uint32_t rto_initial_ms;  /* [1000]; both 60000 at most */
+	uint32_t time_wait_ms;    /* [60000] 2 MSL */
+	uint32_t fin_wait2_ms;    /* [60000] after a full close */
 	bool no_timestamps, no_window_scale, no_sack, always_cookies; /* for tests */
 };
 

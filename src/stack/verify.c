@@ -9,6 +9,7 @@ struct census {
 	uint32_t ready, waiting; /* on the ready list, on a neighbour's */
 	uint32_t held;           /* destinations */
 	uint32_t chunks, extensions, ranges;
+	uint64_t grown; /* windows beyond those of their services */
 };
 
 static uint32_t chain_bytes(const struct core *core, uint32_t id, uint32_t *chunks)
@@ -89,6 +90,7 @@ static void verify_block(struct core *core, uint32_t index, struct census *censu
 	census->chunks += ooo;
 	census->held += tcb->destination != DESTINATION_NONE;
 	census->extensions += tcb->extension != POOL_NONE;
+	census->grown += tcp_window_grown(core, tcb);
 	if (tcb->options & TCB_BOARD) {
 		board_verify(core, tcb);
 		census->ranges += tcb_extension(core, tcb)->range_count;
@@ -235,6 +237,7 @@ void stack_verify(const struct stack *stack)
 	CHECK(census.live + census.ended == pool_live(&core->blocks));
 	CHECK(census.extensions == pool_live(&core->extensions));
 	CHECK(census.ranges == pool_live(&core->ranges));
+	CHECK(census.grown == core->tuned_bytes);
 	CHECK(census.ready ==
 	      listed(core, core->ready_head, TCB_READY) + listed(core, core->closing.oldest, TCB_READY));
 	CHECK(core->table.live == census.live + usage.half_open + usage.time_wait);

@@ -174,6 +174,8 @@ void conn_free(struct core *core, uint32_t index)
 	queues_free(core, tcb);
 	if (unlikely(tcb->options & TCB_COUNTED))
 		admission_release(core, tcb);
+	if (unlikely(tcb->grown))
+		tcp_window_release(core, tcb);
 	destination_release(&core->net.destinations, tcb->destination);
 	flow_table_remove(&core->table, core_hash(core, &tcb->tuple), flow_ref(FLOW_BLOCK, index));
 	near_disarm(core, index);

@@ -51,15 +51,24 @@ struct sweep {
 	bool taken;
 };
 
+/* What one connection has received since when: window.c. */
+struct tune_slot {
+	uint32_t index, generation;
+	uint32_t from, since_us;
+};
+
+#define TUNE_SLOTS_MAX 4096u
+
 /* A service's settings, defaults filled in. */
 struct tcp_service {
 	uint32_t receive_bytes, send_bytes, keepalive_ms, user_timeout_ms;
-	uint32_t delayed_ack_ms; /* 0: at once */
+	uint32_t delayed_ack_ms;    /* 0: at once */
+	uint32_t receive_max_bytes; /* up to which the window grows; receive_bytes: it does not */
 	const struct c10m_congestion_control *congestion;
 	uint16_t port;
 	uint32_t groups, groups_at; /* how many a connection may be in; where they stand in its block */
 	bool nodelay;
-	uint8_t wscale; /* the least that tells of receive_bytes */
+	uint8_t wscale; /* the least that tells of receive_max_bytes */
 };
 
 /* 0: none. */
@@ -69,6 +78,8 @@ struct service_deadlines {
 
 struct core_settings {
 	uint32_t initial_window_segments, rto_min_us, rto_initial_us, time_wait_ms, fin_wait2_ms;
+	uint32_t quick_acks;      /* full segments that are acknowledged at once at the start */
+	uint64_t tuned_max_bytes; /* by which all windows together may grow */
 	bool no_timestamps, no_window_scale, no_sack, always_cookies, tx_checksum, tx_segmentation, shared;
 };
 
@@ -119,6 +130,10 @@ struct core {
 	uint32_t fanout_left; /* ... and how many more connections they may be given at that time */
 	struct service_deadlines deadlines[SERVICES_MAX];
 	struct admission admission;
+	struct tune_slot *tune;
+	uint32_t tune_mask;
+	uint64_t tuned_bytes; /* by which all windows together have grown */
+	uint64_t chunk_bytes; /* of all chunks there are */
 	struct stages stages;
 	uint64_t owned[65536 / 64]; /* a bit for each port that is ours to answer for */
 	uint8_t listeners[65536];   /* service + 1 of a port; 0: nobody */
@@ -251,6 +266,22 @@ enum drop_reason ooo_add(struct core *core, struct tcb *tcb, uint32_t seq, const
 void ooo_drain(struct core *core, struct tcb *tcb);
 void ooo_give_all(struct core *core, struct tcb *tcb);
 uint32_t tcp_receive_room(const struct core *core, const struct tcb *tcb);
+
+/* --- window.c: how much may be received at a time */
+size_t tune_bytes(uint32_t connections);
+uint32_t tune_slots(uint32_t connections);
+void tune_clear(struct core *core);
+void tcp_tune_window(struct core *core, struct tcb *tcb); /* much has come, and is acknowledged now */
+uint32_t tcp_window_grown(const struct core *core, const struct tcb *tcb);
+void tcp_window_release(struct core *core, struct tcb *tcb); /* of a block about to be freed */
+void tcp_window_squeeze(struct core *core, struct tcb *tcb); /* no memory was left for what came */
+PURE_INLINE uint32_t tcp_receive_limit(const struct core *core, const struct tcb *tcb)
+{
+	const struct tcp_service *service = &core->services[tcb->service];
+
+	return (uint32_t)MIN_OF((uint64_t)service->receive_bytes << tcb->grown,
+				(uint64_t)service->receive_max_bytes);
+}
 
 /* --- segment.c: segments that belong to no block */
 void tcp_send_reset(struct core *core, const uint8_t *frame, const struct tuple4 *tuple,

@@ -92,6 +92,7 @@ static enum drop_reason syn_sent_input(struct core *core, struct tcb *tcb, const
 	tcp_learn_syn_options(core, tcb, segment);
 	tcb->rcv_nxt = segment->seq + 1;
 	tcb->last_ack_sent = tcb->rcv_nxt;
+	tcb->fin_seq = tcb->rcv_nxt + core->settings.quick_acks * tcb->mss;
 	tcb->rcv_adv = tcb->rcv_nxt + MIN_OF(tcp_receive_room(core, tcb), 65535u);
 	tcb->cwnd = tcp_initial_window(core, tcb);
 	tcb->snd_wnd = tcb->max_snd_wnd = segment->window;
@@ -400,12 +401,23 @@ static void delay_ack(struct core *core, struct tcb *tcb)
 {
 	uint32_t ms = core->services[tcb->service].delayed_ack_ms;
 
-	if (ms) {
+	if (ms && seq_gt(tcb->rcv_nxt, tcb->fin_seq)) {
 		conn_set_timer(core, tcb, TCB_TIMER_DELACK, core->now_tick + ms);
 		return;
 	}
 	tcb->pending |= TCB_ACK_NOW;
 	conn_ready(core, tcb_index(core, tcb));
+}
+
+/* Much has come. Of a start that is long over nothing is kept that the numbers could reach again. */
+static void bulk_taken(struct core *core, struct tcb *tcb)
+{
+	const struct tcp_service *service = &core->services[tcb->service];
+
+	if (service->receive_max_bytes > service->receive_bytes)
+		tcp_tune_window(core, tcb);
+	if (!(tcb->pending & TCB_FIN_HELD) && seq_lt(tcb->fin_seq, tcb->rcv_nxt))
+		tcb->fin_seq = tcb->rcv_nxt;
 }
 
 void tcp_taken(struct core *core, struct tcb *tcb, const struct tcp_result *result, uint32_t taken)
@@ -436,6 +448,7 @@ void tcp_taken(struct core *core, struct tcb *tcb, const struct tcp_result *resu
 	if (tcb->rcv_nxt - tcb->last_ack_sent >= 2u * tcb->mss) { /* RFC 5681 section 4.2 */
 		tcb->pending |= TCB_ACK_NOW;
 		conn_ready(core, index);
+		bulk_taken(core, tcb);
 	} else if (taken && !(tcb->timers & TCB_TIMER_DELACK)) {
 		delay_ack(core, tcb);
 	}

@@ -52,6 +52,7 @@ void tcp_open_setup(struct core *core, struct tcb *tcb, uint32_t iss, uint32_t i
 	tcb->recover = iss;
 	tcb->rcv_nxt = irs + 1;
 	tcb->last_ack_sent = irs + 1;
+	tcb->fin_seq = tcb->rcv_nxt + core->settings.quick_acks * tcb->mss;
 	tcb->rcv_adv = tcb->rcv_nxt + MIN_OF(tcp_receive_room(core, tcb), 65535u);
 	tcb->ssthresh = UINT32_MAX >> 1;
 	tcb->cwnd = tcp_initial_window(core, tcb);

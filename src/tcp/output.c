@@ -18,7 +18,7 @@
  * still taken (RFC 7323 section 2.4): more would not fit into the buffer. */
 static uint16_t window_to_advertise(struct core *core, struct tcb *tcb, bool syn)
 {
-	uint32_t limit = core->services[tcb->service].receive_bytes;
+	uint32_t limit = tcp_receive_limit(core, tcb);
 	uint32_t room = tcp_receive_room(core, tcb), scale = syn ? 0 : tcb->wscales & 15;
 	uint32_t right = tcb->rcv_nxt + room, window;
 
@@ -452,7 +452,7 @@ uint32_t tcp_output(struct core *core, uint32_t index, struct packet *packets, u
 
 void tcp_window_update(struct core *core, struct tcb *tcb)
 {
-	uint32_t limit = core->services[tcb->service].receive_bytes;
+	uint32_t limit = tcp_receive_limit(core, tcb);
 	uint32_t right = tcb->rcv_nxt + tcp_receive_room(core, tcb);
 	bool closed = tcb->rcv_adv - tcb->rcv_nxt < 1u << (tcb->wscales & 15);
 

@@ -282,8 +282,10 @@ uint32_t recvq_add(struct core *core, struct tcb *tcb, const uint8_t *data, uint
 	while (done < bytes) {
 		uint32_t id = chunk_take(&core->chunks, bytes - done);
 
-		if (id == CHUNK_NONE)
+		if (id == CHUNK_NONE) {
+			tcp_window_squeeze(core, tcb);
 			break;
+		}
 		done += chunk_append(core, id, data + done, bytes - done);
 		if (tcb->rcv_tail == CHUNK_NONE)
 			tcb->rcv_head = id;
@@ -374,7 +376,7 @@ const uint8_t *recvq_head(struct core *core, struct tcb *tcb, uint32_t *bytes)
  * are worth. */
 static uint32_t ooo_limit(const struct core *core, const struct tcb *tcb)
 {
-	uint32_t wanted = core->services[tcb->service].receive_bytes / 512;
+	uint32_t wanted = tcp_receive_limit(core, tcb) / 512;
 
 	return MIN_OF(MAX_OF(wanted, OOO_CHUNKS_MIN), UINT16_MAX);
 }
@@ -533,7 +535,7 @@ void ooo_give_all(struct core *core, struct tcb *tcb)
 
 uint32_t tcp_receive_room(const struct core *core, const struct tcb *tcb)
 {
-	uint32_t limit = core->services[tcb->service].receive_bytes;
+	uint32_t limit = tcp_receive_limit(core, tcb);
 
 	return limit > tcb->rcv_bytes ? limit - tcb->rcv_bytes : 0;
 }

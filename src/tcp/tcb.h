@@ -104,13 +104,14 @@ struct tcb {
 	/* line 2 */
 	uint32_t rcv_head, rcv_tail, rcv_bytes; /* in order, not consumed yet */
 	uint32_t ooo_head;                      /* out of order, by sequence number */
-	uint32_t max_snd_wnd, ts_offset, last_rx_tick, fin_seq;
+	uint32_t max_snd_wnd, ts_offset, last_rx_tick;
+	uint32_t fin_seq;      /* TCB_FIN_HELD: of the FIN; else up to where all is acknowledged at once */
 	uint32_t unacked_tick; /* since when nothing was acknowledged */
 	uint32_t keepalive_ms;
 	uint32_t user_timeout_ms;
 	uint8_t backoff : 5, congestion : 3; /* 0: the service's */
-	uint8_t keep_probes : 4, close_reason : 4;
-	uint16_t ooo_count; /* chunks */
+	uint8_t keep_probes : 4, grown : 4;  /* grown: how often the window was doubled, window.c */
+	uint16_t ooo_count;                  /* chunks */
 	uint32_t recover;
 	uint32_t min_rtt_us;   /* room for RACK */
 	uint32_t algorithm[2]; /* the congestion control's own */

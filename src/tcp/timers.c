@@ -246,6 +246,8 @@ void tcp_timers_run(struct core *core, uint32_t index)
 
 	if (take_due(core, tcb, TCB_TIMER_DELACK, tcb->delack_tick)) {
 		tcb->pending |= TCB_ACK_NOW;
+		if (!(tcb->pending & TCB_FIN_HELD))
+			tcb->fin_seq = tcb->rcv_nxt; /* the start is over */
 		core->counters.tcp_delayed_acks++;
 		conn_ready(core, index);
 	}

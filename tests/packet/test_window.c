@@ -1,0 +1,273 @@
+/* test_window.c - how the receive window grows, where that ends, and that nothing is taken back of it. */
+#include "harness.h"
+
+#define RTT_MS 20u
+
+/* A server whose windows may grow; the handshake took a round trip of 20 ms. */
+static struct test *begin_tuned(uint32_t most)
+{
+	struct test *t = test_begin();
+
+	t->services[0].receive_max_bytes = most;
+	t->config.connections = 256;
+	t->peer->wscale = 7;
+	t->app.quiet = true;
+	return t;
+}
+
+static unsigned scale_of(uint32_t most)
+{
+	unsigned scale = 0;
+
+	while (most >> scale > 65536)
+		scale++;
+	return scale;
+}
+
+/* The SYN-ACK tells of the scale that the largest window needs. */
+static void open_tuned(struct test *t, uint32_t most)
+{
+	test_start(t);
+	inject(t, "S seq 0 win 65535 mss 1460 wscale 7");
+	expect(t, "S. seq 0 ack 1 win 65535 mss 1460 wscale %u", scale_of(most));
+	pass_ms(t, RTT_MS);
+	inject(t, ". seq 1 ack 1");
+	expect_event(t, "open");
+}
+
+/* One round trip: the peer sends `segments` full ones. Returns the window that it is told of at the end, and
+ * sees to it that the right edge never goes back. */
+static uint32_t round_trip(struct test *t, unsigned segments, uint32_t most, uint32_t *edge)
+{
+	struct tcp_segment segment = {0};
+	uint32_t window = 0;
+
+	for (unsigned i = 0; i < segments; i++) {
+		inject(t, ". len 1460");
+		if (i % 2 == 0)
+			continue;
+		next_segment(t, &segment);
+		window = (uint32_t)segment.window << scale_of(most);
+		/* Less than a unit of it may be lost to the scale (RFC 7323 section 2.4). */
+		assert_true((int32_t)(segment.ack + window - *edge) > -(1 << scale_of(most)));
+		*edge = segment.ack + window;
+	}
+	pass_ms(t, RTT_MS);
+	return window;
+}
+
+static void peer_that_fills_the_window_gets_a_larger_one(void **state)
+{
+	const uint32_t most = 1u << 20;
+	struct test *t = begin_tuned(most);
+	uint32_t edge = t->peer->iss, window = 0;
+
+	(void)state;
+	open_tuned(t, most);
+	mark(t);
+	for (unsigned i = 0; i < 4; i++)
+		window = round_trip(t, 30, most, &edge); /* 43,800 bytes a round trip: more than half of it */
+	assert_true(window > 65535 && window <= 4 * 65536);
+	for (unsigned i = 0; i < 4; i++)
+		window = round_trip(t, 120, most, &edge);
+	assert_true(window >= 2 * 120 * 1460);
+	for (unsigned i = 0; i < 8; i++)
+		window = round_trip(t, 500, most, &edge);
+	assert_true(window > most - (1u << scale_of(most)) - 2920 && window <= most);
+	assert_int_equal(counted(t, tcp_windows_grown), 4);
+	test_finish(t);
+}
+
+/* A round trip that brings less than half of the window asks for no more. */
+static void peer_that_needs_no_more_gets_no_more(void **state)
+{
+	const uint32_t most = 1u << 20;
+	struct test *t = begin_tuned(most);
+	uint32_t edge = t->peer->iss;
+
+	(void)state;
+	open_tuned(t, most);
+	mark(t);
+	for (unsigned i = 0; i < 40; i++)
+		assert_true(round_trip(t, 20, most, &edge) <= 65536);
+	assert_int_equal(counted(t, tcp_windows_grown), 0);
+	test_finish(t);
+}
+
+/* The application reads nothing: more room would only be filled, too. */
+static void application_that_does_not_read_gets_no_more(void **state)
+{
+	const uint32_t most = 1u << 20;
+	struct test *t = begin_tuned(most);
+	uint32_t edge = t->peer->iss;
+
+	(void)state;
+	t->app.consume = 0;
+	open_tuned(t, most);
+	mark(t);
+	round_trip(t, 24, most, &edge);
+	round_trip(t, 20, most, &edge);
+	assert_int_equal(counted(t, tcp_windows_grown), 0);
+	assert_true(edge - t->peer->iss <= 1 + 65536);
+	discard_out(t);
+	test_finish(t);
+}
+
+static void without_a_larger_bound_it_stays(void **state)
+{
+	struct test *t = begin_tuned(0);
+	uint32_t edge = t->peer->iss;
+
+	(void)state;
+	open_tuned(t, 0);
+	mark(t);
+	for (unsigned i = 0; i < 8; i++)
+		assert_true(round_trip(t, 40, 0, &edge) <= 65536);
+	assert_int_equal(counted(t, tcp_windows_grown), 0);
+	test_finish(t);
+}
+
+/* All windows of a worker share a bound; who ends gives its part back. */
+static void windows_share_a_bound(void **state)
+{
+	const uint32_t most = 1u << 20;
+	struct test *t = begin_tuned(most);
+	uint32_t edges[2], windows[2] = {0};
+
+	(void)state;
+	t->config.tuned_max_bytes = 200000;
+	t->peers[1].wscale = 7;
+	open_tuned(t, most);
+	edges[0] = t->peer->iss;
+	for (unsigned i = 0; i < 8; i++)
+		windows[0] = round_trip(t, 200, most, &edges[0]);
+	assert_int_equal(windows[0], 262144); /* 196,608 more than at the start */
+	assert_true(counted(t, tcp_windows_bounded) > 0);
+	app_abort(t, 0);
+	discard_out(t);
+	expect_event(t, "close aborted");
+	use_peer(t, 1); /* what the first had is free again */
+	inject(t, "S seq 0 win 65535 mss 1460 wscale 7");
+	expect(t, "S. seq 0 ack 1 mss 1460 wscale %u", scale_of(most));
+	pass_ms(t, RTT_MS);
+	inject(t, ". seq 1 ack 1");
+	expect_event(t, "open#1");
+	edges[1] = t->peer->iss;
+	for (unsigned i = 0; i < 8; i++)
+		windows[1] = round_trip(t, 200, most, &edges[1]);
+	assert_int_equal(windows[1], 262144);
+	test_finish(t);
+}
+
+/* Memory runs short: what was promised is still taken, and no more is promised. */
+static void pressure_shrinks_what_is_offered_not_what_was_promised(void **state)
+{
+	const uint32_t most = 1u << 20;
+	struct test *t = begin_tuned(most);
+	uint32_t edge = t->peer->iss, promised, window = 0;
+
+	(void)state;
+	t->config.chunks = (struct chunk_config){{16, 16, 200}};
+	t->config.tuned_max_bytes = most;
+	open_tuned(t, most);
+	for (unsigned i = 0; i < 8; i++)
+		window = round_trip(t, 200, most, &edge);
+	promised = edge;
+	assert_true(window > 500000);
+	t->app.consume = 0; /* all chunks fill up */
+	mark(t);
+	ignore_drops(t, DROP_NO_CHUNK);
+	for (unsigned i = 0; i < 310; i++) {
+		inject(t, ". len 1460");
+		discard_out(t);
+	}
+	assert_true(counted(t, tcp_windows_shrunk) > 0);
+	t->app.consume = SIZE_MAX;
+	app_resume(t, 0);
+	discard_out(t);
+	inject(t, ". seq %u len 1460", (uint32_t)t->slots[0].rx_bytes + 1);
+	pass_ms(t, 50);
+	assert_true(counted(t, tcp_window_updates) < 10);
+	{
+		struct tcp_segment segment;
+
+		next_segment(t, &segment);
+		/* The edge stands where it stood, to a unit of the scale, though the limit is 64 KB again. */
+		assert_true(promised - (segment.ack + ((uint32_t)segment.window << scale_of(most))) < 16);
+	}
+	test_finish(t);
+}
+
+/* A rebuilt stack goes on with the same windows (stack_verify compares the sum). */
+static void windows_outlive_a_rebuild(void **state)
+{
+	const uint32_t most = 1u << 20;
+	struct test *t = begin_tuned(most);
+	uint32_t edge = t->peer->iss, before = 0;
+
+	(void)state;
+	open_tuned(t, most);
+	for (unsigned i = 0; i < 6; i++)
+		before = round_trip(t, 100, most, &edge);
+	stack_rebuild(t->stack, t->now_us);
+	stack_verify(t->stack);
+	assert_true(round_trip(t, 100, most, &edge) >= before);
+	test_finish(t);
+}
+
+/* The first segments are acknowledged at once, so that a sender's slow start waits for no delay. */
+static void start_is_acknowledged_quickly(void **state)
+{
+	struct test *t = test_begin();
+
+	(void)state;
+	t->config.quick_acks = 4;
+	t->app.quiet = true;
+	test_start(t);
+	open_server(t);
+	for (unsigned i = 0; i < 4; i++) {
+		inject(t, "P. len 1460");
+		expect(t, ". seq 1 ack %u", 1 + (i + 1) * 1460);
+	}
+	inject(t, "P. len 1000");
+	expect_nothing(t);
+	expect_after(t, 40, ". seq 1 ack %u", 1 + 4 * 1460 + 1000);
+	/* And never again, though the numbers go around. */
+	inject(t, "P. len 100");
+	expect_after(t, 40, ". seq 1 ack %u", 1 + 4 * 1460 + 1100);
+	test_finish(t);
+}
+
+static void start_of_a_connect_is_acknowledged_quickly(void **state)
+{
+	struct test *t = test_begin();
+
+	(void)state;
+	t->active = true;
+	t->config.quick_acks = 2;
+	t->app.quiet = true;
+	test_start(t);
+	open_client(t);
+	inject(t, "P. len 1460");
+	expect(t, ". seq 1 ack 1461");
+	inject(t, "P. len 1460");
+	expect(t, ". seq 1 ack 2921");
+	inject(t, "P. len 1000");
+	expect_nothing(t);
+	expect_after(t, 40, ". seq 1 ack 3921");
+	test_finish(t);
+}
+
+static const struct CMUnitTest tests[] = {
+	TEST(peer_that_fills_the_window_gets_a_larger_one),
+	TEST(peer_that_needs_no_more_gets_no_more),
+	TEST(application_that_does_not_read_gets_no_more),
+	TEST(without_a_larger_bound_it_stays),
+	TEST(windows_share_a_bound),
+	TEST(pressure_shrinks_what_is_offered_not_what_was_promised),
+	TEST(windows_outlive_a_rebuild),
+	TEST(start_is_acknowledged_quickly),
+	TEST(start_of_a_connect_is_acknowledged_quickly),
+};
+
+PACKET_MAIN(tests)
