@@ -7,6 +7,10 @@ import pytest
 from hosts import Bridged, Hosts, remove_leftovers
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "alone: no other test runs at the same time")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def machine():
     if os.geteuid() != 0:

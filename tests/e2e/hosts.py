@@ -21,9 +21,14 @@ import signal
 import subprocess
 import time
 
+import pytest
+
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PREFIX = "c10m-e2e"
 NUMBERS = itertools.count()
+
+# For tests that measure time, or need the whole machine: no other runs beside them.
+alone = pytest.mark.alone
 
 SEND_FRAMES = """
 import socket, sys

@@ -9,7 +9,9 @@ import time
 
 import pytest
 
-from hosts import ROOT, build_directory, command, wait_until
+from hosts import ROOT, alone, build_directory, command, wait_until
+
+pytestmark = alone  # it looks at what is left behind on the whole machine
 
 DEMO = [os.path.join(ROOT, "tools", "demo-connections")]
 KEYS = {"connections", "lost", "bytes_per_connection", "open_per_second", "requests_per_second_1000",

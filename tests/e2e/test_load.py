@@ -9,7 +9,7 @@ import textwrap
 
 import pytest
 
-from hosts import Hosts, command
+from hosts import Hosts, alone, command
 from test_serve import ADDRESS, serve
 
 OWN = "10.77.0.20"
@@ -112,6 +112,7 @@ def test_open_loop_keeps_the_rate(hosts):
     assert result["lost"] == 0
 
 
+@alone
 def test_paced_behind_the_load(hosts):
     """First as fast as it goes, then at a share of that."""
     serve(hosts, "echo")
@@ -124,6 +125,7 @@ def test_paced_behind_the_load(hosts):
     assert "--then-paced" in wrong(hosts, "--target", f"{ADDRESS}:7", "--then-paced", 25, "--request-rate", 100)
 
 
+@alone
 def test_latency_counts_from_the_time_that_was_meant(hosts):
     """A server that stands still for half a second: a closed loop would see one late answer on each of its few
     connections, an open loop sees all that were meant to be sent meanwhile."""

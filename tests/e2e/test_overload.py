@@ -4,7 +4,9 @@ import json
 import textwrap
 import time
 
-from hosts import Hosts
+from hosts import Hosts, alone
+
+pytestmark = alone  # a flood takes all that the machine can do
 from test_serve import ADDRESS, serve, stop
 
 # Holds connections and asks each of them in turn; every tenth of a second a new connection is opened, asked and closed.

@@ -124,8 +124,8 @@ def test_readers_that_pause(tap, listens):
 
 def test_a_kernel_that_loses_frames(tap):
     """A lost frame is up to 44 lost segments; they are sent again one by one."""
-    tap.hosts.lose("client", 3)
-    _, counters = exchange(tap, True, 4 * MB, MB)
+    tap.hosts.lose("client", 6)
+    _, counters = exchange(tap, True, 6 * MB, MB)
     assert counters["segments sent again"] > 10
 
 

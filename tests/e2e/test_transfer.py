@@ -14,7 +14,7 @@ import time
 
 import pytest
 
-from hosts import ROOT, Bridge, Hosts, command, wait_until
+from hosts import ROOT, Bridge, Hosts, alone, command, wait_until
 
 PEER = os.path.join(ROOT, "tests/tools/transfer_peer.py")
 WATCH = os.path.join(ROOT, "tests/tools/watch.py")
@@ -272,6 +272,7 @@ def test_every_byte_over_a_bad_wire(wired, listens, spec):
     assert ("TCP checksum is wrong" in counters) == ("corrupt" in spec)
 
 
+@alone
 @both_roles
 def test_c10m_fills_a_slow_link(wired, listens):
     """Of 1538 bytes on the wire 1448 are payload."""
