@@ -53,12 +53,15 @@ enum c10m_close_reason {
 	C10M_CLOSE_ABORTED,     /* we called c10m_abort, or closed with unread data */
 	C10M_CLOSE_STOPPED,     /* the worker stopped */
 	C10M_CLOSE_DEADLINE,    /* first_byte_ms, idle_ms or unsent_ms of the service is over */
+	C10M_CLOSE_SPLICED,     /* the connection that it was spliced with did not end in order */
 };
 
 /* Bits of c10m_service.flags. */
 #define C10M_NODELAY 0x1u /* no Nagle: small segments go at once (RFC 9293 section 3.7.4) */
 #define C10M_QUICKACK \
 	0x2u /* what comes is acknowledged at once: for those who mostly do not answer it soon */
+#define C10M_SPLICE \
+	0x40u /* connections may be spliced (c10m_splice): each takes 8 bytes of its block for it */
 
 /* --- Limits: who may connect to a service, and how often.
  *
@@ -267,6 +270,30 @@ struct c10m_connect_request {
 };
 C10M_API c10m_handle c10m_connect(c10m_worker *worker, const struct c10m_connect_request *request,
 				  int *error);
+
+/* --- Splices: what arrives on one connection is sent on another, for proxies. ---
+ *
+ * A splice has one direction; a proxy makes two of them. Data of a frame is copied once, into the queue of
+ * the other connection; what had to wait is moved there without a copy. The application sees none of it. When
+ * the other's queue is full (its service's send_bytes), data waits unread (receive_bytes) and the window
+ * closes; it opens again as the other's peer acknowledges. */
+
+/* From now on what arrives on `from`, and what it keeps unread, is sent on `to` behind what that has queued.
+ * When the peer of `from` has closed and all was sent on, `to` is shut down (c10m_shutdown) and the splice is
+ * over; on_eof is not called. When either ends otherwise than in order, the other is reset, and its on_close
+ * gets C10M_CLOSE_SPLICED. c10m_close on either ends its splices. When `to` can take no more since the
+ * application has shut it down, the splice ends, and data goes to on_data again. While it lasts, on_data of
+ * `from` and on_writable of `to` are not called (once it may come afterwards, unasked). Both connections are
+ * of one worker and of services with C10M_SPLICE; `to` is open, and each may have one splice into it and one
+ * out of it. The peer of `from` may have closed before, with on_eof called: then `to` is shut down at once.
+ * Until both are open on_data returns 0, so that what comes is kept, and on_eof must be given, since without
+ * it c10m closes. 0, or -ENOTCONN: `to` is not open for sending, or `from` was closed by us, -EBUSY: there is
+ * such a splice already, -EXDEV: of another worker, -EINVAL: both are the same, or a service has no
+ * C10M_SPLICE. */
+C10M_API int c10m_splice(c10m_conn *from, c10m_conn *to);
+/* Ends the splice out of `from`: what arrives, and what is kept, goes to on_data again. What was sent on is
+ * sent. 0, or -ENOENT: there is none. */
+C10M_API int c10m_unsplice(c10m_conn *from);
 
 /* --- Messages, groups and fan-outs: the same bytes to many connections of one worker. ---
  *

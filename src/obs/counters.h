@@ -129,6 +129,11 @@
 	X(fanout_queued, "messages that fan-outs have queued") \
 	X(fanout_skipped, "receivers that fan-outs have skipped") \
 	X(messages_refused, "messages for which no memory was left") \
+	X(splices, "splices begun, each direction for itself") \
+	X(splice_bytes, "payload bytes that went from one connection to another") \
+	X(splice_moved_bytes, "of these had waited, and were moved without a copy") \
+	X(splice_waits, "times that a splice had to wait for room") \
+	X(splice_aborts, "connections reset since the one they were spliced with had ended") \
 	X(ip_hops_exceeded, "ICMP time exceeded received") \
 	X(icmp_echo_replies, "pings answered") \
 	X(arp_requests_out, "ARP requests sent") \

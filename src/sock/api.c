@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "sock/sock.h"
+#include "sock/splice.h"
 #include "tcp/congestion.h"
 
 #define CORES_MAX 64
@@ -243,6 +244,8 @@ void c10m_close(c10m_conn *conn)
 		c10m_abort(conn);
 		return;
 	}
+	if (unlikely(core->services[tcb->service].splices))
+		splice_leave(core, tcb);
 	tcb->pending |= TCB_NO_READER | TCB_FIN_QUEUED;
 	if (tcb->state == TCP_FIN_WAIT_2)
 		conn_set_timer(core, tcb, TCB_TIMER_KEEP, core->now_tick + core->settings.fin_wait2_ms);

@@ -4,6 +4,7 @@
 #include "sock/sock.h"
 
 #include "sock/group.h"
+#include "sock/splice.h"
 
 #define FEED_SLICE 1024u
 
@@ -32,6 +33,8 @@ static void closed(struct core *core, uint32_t index, enum c10m_close_reason rea
 
 	core->busy_index = index;
 	tcb->pending |= TCB_ABORTING;
+	if (unlikely(core->services[tcb->service].splices))
+		splice_ended(core, tcb, reason);
 	if (service_of(core, tcb)->on_close)
 		service_of(core, tcb)->on_close(conn_of(tcb), reason);
 	core->busy_index = POOL_NONE;
@@ -56,6 +59,8 @@ static uint32_t offer(struct core *core, uint32_t index, const uint8_t *data, ui
 	const struct c10m_service *service = service_of(core, tcb);
 	size_t taken;
 
+	if (splice_feeds(core, tcb))
+		return splice_put(core, tcb, data, bytes);
 	if (!service->on_data)
 		return bytes;
 	core->busy_index = index;
@@ -76,6 +81,10 @@ static void offer_kept(struct core *core, uint32_t index)
 	uint32_t bytes, taken;
 	const uint8_t *data;
 
+	if (splice_feeds(core, tcb)) {
+		splice_move(core, tcb);
+		return;
+	}
 	while (reads(tcb) && (data = recvq_head(core, tcb, &bytes)) != NULL) {
 		taken = offer(core, index, data, bytes);
 		if (tcb->rcv_head == CHUNK_NONE)
@@ -94,6 +103,10 @@ static void tell_eof(struct core *core, uint32_t index)
 	if (!(tcb->pending & TCB_FIN_TAKEN) || tcb->pending & TCB_EOF_TOLD || tcb->rcv_bytes || !reads(tcb))
 		return;
 	tcb->pending |= TCB_EOF_TOLD;
+	if (splice_feeds(core, tcb)) {
+		splice_eof(core, tcb);
+		return;
+	}
 	if (service_of(core, tcb)->on_eof) {
 		call(core, index, service_of(core, tcb)->on_eof);
 		return;
@@ -160,7 +173,10 @@ static void offer_room(struct core *core, uint32_t index)
 	struct tcb *tcb = tcb_at(core, index);
 
 	tcb->pending &= (uint16_t)~TCB_WANTS_ROOM;
-	call(core, index, service_of(core, tcb)->on_writable);
+	if (splice_is_fed(core, tcb))
+		splice_room(core, tcb);
+	else
+		call(core, index, service_of(core, tcb)->on_writable);
 	if (tcb->rcv_bytes)
 		offer_kept(core, index);
 }
@@ -213,7 +229,7 @@ bool sock_settle(struct core *core, uint32_t index)
 		abort_unread(tcb);
 	if (tcb->pending & TCB_ABORTING) {
 		tcp_abort_segment(core, tcb);
-		conn_end(core, index, C10M_CLOSE_ABORTED);
+		conn_end(core, index, splice_abort_reason(core, tcb));
 		return false;
 	}
 	tell_eof(core, index);

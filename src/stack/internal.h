@@ -4,6 +4,7 @@
 
 #include "sock/fanout.h"
 #include "sock/sock.h"
+#include "sock/splice.h"
 #include "stack/stack.h"
 
 struct stack {

@@ -141,14 +141,20 @@ static size_t groups_at(const struct c10m_service *service)
 	return sizeof(struct tcb) + ALIGN_UP(service->state_size, sizeof(uint32_t));
 }
 
+/* And behind these whom it is spliced with. */
+static size_t own_bytes(const struct c10m_service *service)
+{
+	return groups_at(service) + service->groups * sizeof(struct member) +
+	       (service->flags & C10M_SPLICE ? sizeof(struct splice) : 0);
+}
+
 static struct sizes sizes_of(const struct stack_config *config)
 {
 	struct sizes s = {0};
 	size_t state = 0, watch = 0;
 
 	for (uint32_t i = 0; i < config->service_count; i++)
-		state = MAX_OF(state, groups_at(&config->services[i]) +
-					      config->services[i].groups * sizeof(struct member));
+		state = MAX_OF(state, own_bytes(&config->services[i]));
 	for (uint32_t i = 0; i < config->service_count; i++)
 		if (has_deadlines(&config->services[i]))
 			watch = sizeof(struct tcb_watch);
@@ -261,6 +267,7 @@ static void services_init(struct core *core, const struct stack_config *config)
 			.groups = from->groups,
 			.groups_at = (uint32_t)groups_at(from),
 			.nodelay = from->flags & C10M_NODELAY,
+			.splices = from->flags & C10M_SPLICE,
 			.delayed_ack_ms = from->flags & C10M_QUICKACK ? 0 : config->delayed_ack_ms,
 		};
 		core->services[i].wscale = scale_for(core->services[i].receive_max_bytes);

@@ -86,6 +86,8 @@ static void verify_block(struct core *core, uint32_t index, struct census *censu
 	CHECK(seq_leq(tcb->snd_una, tcb->snd_nxt) && seq_leq(tcb->rcv_nxt, tcb->rcv_adv));
 	verify_extension(core, tcb);
 	verify_timers(core, tcb);
+	if (core->services[tcb->service].splices)
+		splice_verify(core, tcb);
 	CHECK(tcp_watch_armed(core, tcb));
 	census->chunks += ooo;
 	census->held += tcb->destination != DESTINATION_NONE;

@@ -68,6 +68,7 @@ struct tcp_service {
 	uint16_t port;
 	uint32_t groups, groups_at; /* how many a connection may be in; where they stand in its block */
 	bool nodelay;
+	bool splices;   /* each connection has room for a splice */
 	uint8_t wscale; /* the least that tells of receive_max_bytes */
 };
 
@@ -251,6 +252,9 @@ bool sendq_refer(struct core *core, struct tcb *tcb, uint32_t message, uint32_t 
 /* Puts a message in the place of one of the same topic of which nothing was ever sent; false: there is none.
  */
 bool sendq_replace(struct core *core, struct tcb *tcb, uint32_t message, uint32_t topic);
+/* Moves the first chunk of what `from` keeps unread behind what `to` sends, uncopied. False: no room for it
+ * yet. */
+bool sendq_move(struct core *core, struct tcb *to, struct tcb *from);
 void sendq_recount(struct core *core, const struct tcb *tcb); /* counts its references to messages again */
 void sendq_drop(struct core *core, struct tcb *tcb, uint32_t bytes); /* acknowledged */
 /* Copies bytes at an offset from snd_una and returns their checksum, unless the port makes it. */

@@ -136,6 +136,24 @@ bool sendq_refer(struct core *core, struct tcb *tcb, uint32_t message, uint32_t 
 	return true;
 }
 
+/* An empty queue takes a chunk of any size: nothing would ever make more room. */
+bool sendq_move(struct core *core, struct tcb *to, struct tcb *from)
+{
+	uint32_t id = from->rcv_head;
+	struct chunk *chunk = chunk_at(&core->chunks, id);
+
+	if (to->snd_bytes && to->snd_bytes + chunk->bytes > core->services[to->service].send_bytes)
+		return false;
+	from->rcv_head = chunk->next;
+	if (from->rcv_head == CHUNK_NONE)
+		from->rcv_tail = CHUNK_NONE;
+	from->rcv_bytes -= chunk->bytes;
+	chunk->next = CHUNK_NONE;
+	sendq_link(core, to, sendq_tail(core, to), id);
+	to->snd_bytes += chunk->bytes;
+	return true;
+}
+
 bool sendq_replace(struct core *core, struct tcb *tcb, uint32_t message, uint32_t topic)
 {
 	struct tcp_extension *extension = send_extension(core, tcb);

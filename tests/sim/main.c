@@ -74,7 +74,12 @@ static const char *const impossible_events[] = {
 	"timer_sweeps",     /* the wheel is sized for every object */
 	"tcp_sack_ignored", /* honest stacks tell no lies: packet/test_recovery.c does */
 	"tcp_sack_reneged", /* likewise */
-	"unaccepted",       /* threads take connections, and none are here: tests/unit/test_client.c */
+	"splices",          /* no application here is a proxy: packet/test_splice.c */
+	"splice_bytes",     /* likewise, and for those behind it */
+	"splice_moved_bytes",
+	"splice_waits",
+	"splice_aborts",
+	"unaccepted", /* threads take connections, and none are here: tests/unit/test_client.c */
 	NULL,
 };
 
