@@ -92,6 +92,7 @@ def check(result):
     assert result["opened"] > 100
 
 
+# proves RFC4987-01
 def test_a_flood_of_syns_keeps_nobody_out(hosts):
     process = serve(hosts, "echo", "--connections", "2000", "--half-open", "1000", "--verbose")
     client = hold(hosts, 500, 8)

@@ -98,6 +98,7 @@ static void arp_that_poisons(void **state)
 }
 
 /* The SYN waits for the neighbour, and goes as soon as it is known. */
+/* proves RFC1122-LINK-03 */
 static void connect_resolves_first(void **state)
 {
 	struct test *t = begin_lonely();
@@ -200,6 +201,7 @@ static void syn_from_an_unknown_neighbour(void **state)
 }
 
 /* An answer that was never sent has no retransmission timer: something else must ask again. */
+/* proves RFC1122-LINK-05 */
 static void data_for_a_silent_neighbour_goes_when_it_speaks(void **state)
 {
 	struct test *t = begin_lonely();
@@ -312,6 +314,7 @@ static void inject_arp(struct test *t, uint16_t operation, uint32_t ip)
 
 /* Other neighbours are confirmed all the while, each by a question of its own: the one that does not answer
  * is asked again and given up in time all the same. */
+/* proves RFC1122-IP-14 */
 static void confirming_others_does_not_put_a_silent_neighbour_off(void **state)
 {
 	struct test *t = begin_lonely();
@@ -373,6 +376,7 @@ static void questions_that_nobody_waits_for_give_way(void **state)
 
 /* --- ping -------------------------------------------------------------------------------------- */
 
+/* proves RFC1122-ICMP-09 */
 static void ping_is_answered_with_its_data(void **state)
 {
 	struct test *t = begin_open();
@@ -412,6 +416,7 @@ static void oversize_ping(void **state)
 	test_finish(t);
 }
 
+/* proves RFC1122-ICMP-01 */
 static void broken_pings(void **state)
 {
 	struct test *t = begin_open();

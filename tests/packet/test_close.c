@@ -21,6 +21,7 @@ static uint32_t chunks(struct test *t)
 
 /* --- the peer closes first ------------------------------------------------------------------ */
 
+/* proves RFC9293-MUST-12, RFC9293-EV-09 */
 static void peer_closes_first(void **state)
 {
 	struct test *t = begin_open();
@@ -223,6 +224,7 @@ static void data_kept_right_behind_the_fin(void **state)
 
 /* --- we close first ------------------------------------------------------------------------------ */
 
+/* proves RFC9293-MUST-13, RFC9293-EV-09 */
 static void we_close_first(void **state)
 {
 	struct test *t = begin_open();
@@ -247,6 +249,7 @@ static void we_close_first(void **state)
 	test_finish(t);
 }
 
+/* proves RFC9293-EV-09 */
 static void simultaneous_close(void **state)
 {
 	struct test *t = begin_open();
@@ -283,6 +286,7 @@ static void fin_is_sent_again_in_closing(void **state)
 	test_finish(t);
 }
 
+/* proves RFC9293-EV-11 */
 static void half_close_still_receives(void **state)
 {
 	struct test *t = begin_open();
@@ -307,6 +311,7 @@ static void half_close_still_receives(void **state)
 	test_finish(t);
 }
 
+/* proves RFC9293-EV-11 */
 static void close_sends_what_was_accepted_first(void **state)
 {
 	struct test *t = begin_open();
@@ -391,6 +396,7 @@ static void lost_fin_with_data_is_sent_again(void **state)
 }
 
 /* RFC 1122 section 4.2.2.13: data that nobody will read any more is answered by a reset. */
+/* proves RFC9293-SHLD-3, RFC9293-MAY-1 */
 static void data_after_close_is_reset(void **state)
 {
 	struct test *t = begin_open();
@@ -407,6 +413,7 @@ static void data_after_close_is_reset(void **state)
 }
 
 /* RFC 9293 section 3.6.1: closing with unread data is an abort. */
+/* proves RFC9293-SHLD-3 */
 static void close_with_unread_data_is_reset(void **state)
 {
 	struct test *t = test_begin();
@@ -426,6 +433,7 @@ static void close_with_unread_data_is_reset(void **state)
 	test_finish(t);
 }
 
+/* proves RFC9293-EV-12 */
 static void abort_resets(void **state)
 {
 	struct test *t = begin_open();
@@ -573,6 +581,7 @@ static void services_without_callbacks(void **state)
 
 /* --- resets in every state ------------------------------------------------------------------------- */
 
+/* proves RFC9293-MUST-12 */
 static void reset_ends_each_state(void **state)
 {
 	struct test *t;

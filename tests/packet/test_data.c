@@ -6,6 +6,7 @@
 
 /* --- receiving ------------------------------------------------------------------------- */
 
+/* proves RFC9293-MUST-40, RFC9293-SHLD-18, RFC5681-14 */
 static void data_in_order(void **state)
 {
 	struct test *t = begin_open();
@@ -22,6 +23,7 @@ static void data_in_order(void **state)
 }
 
 /* RFC 1122 section 4.2.3.2: at least every second full segment is acknowledged at once. */
+/* proves RFC9293-SHLD-19, RFC5681-14, RFC5681-15 */
 static void every_second_full_segment_is_acknowledged(void **state)
 {
 	struct test *t = begin_open();
@@ -78,6 +80,7 @@ static void smaller_segments_are_acknowledged_by_bytes(void **state)
 	test_finish(t);
 }
 
+/* proves RFC9293-MUST-58, RFC9293-MUST-59 */
 static void one_burst_makes_one_acknowledgement(void **state)
 {
 	struct test *t = begin_open();
@@ -96,6 +99,7 @@ static void one_burst_makes_one_acknowledgement(void **state)
 
 /* Duplicate acknowledgements are never merged (design idea 5): each tells of a segment that left the network.
  */
+/* proves RFC9293-MAY-13, RFC5681-08 */
 static void out_of_order_segments_in_one_burst_each_answered(void **state)
 {
 	struct test *t = begin_open();
@@ -137,6 +141,7 @@ static void permute(struct test *t, const unsigned order[4])
 	assert_int_equal(t->slots[0].rx_bytes, 400);
 }
 
+/* proves RFC9293-SHLD-31 */
 static void all_orders_of_four_segments(void **state)
 {
 	unsigned tried = 0;
@@ -158,6 +163,7 @@ static void all_orders_of_four_segments(void **state)
 	assert_int_equal(tried, 24);
 }
 
+/* proves RFC5681-08 */
 static void filling_a_hole_is_acknowledged_at_once(void **state)
 {
 	struct test *t = begin_open();
@@ -257,6 +263,7 @@ static void duplicate_is_acknowledged_and_not_delivered(void **state)
 	test_finish(t);
 }
 
+/* proves RFC9293-EV-05 */
 static void beyond_the_window(void **state)
 {
 	struct test *t = begin_open();
@@ -273,6 +280,7 @@ static void beyond_the_window(void **state)
 }
 
 /* receive_bytes of 1000: byte 1000 is the last that is taken, whatever more comes. */
+/* proves RFC9293-EV-05 */
 static void window_edge_exactly(void **state)
 {
 	struct test *t = test_begin();
@@ -315,6 +323,7 @@ static void out_of_order_at_the_window_edge(void **state)
 }
 
 /* With checksum offload the field holds the pseudo-header's sum and the port does the rest. */
+/* proves RFC9293-MUST-2 */
 static void port_completes_checksums(void **state)
 {
 	struct test *t = test_begin();
@@ -437,6 +446,7 @@ static void unread_data_is_offered_when_output_is_acknowledged(void **state)
 /* --- the window that we offer --------------------------------------------------------------- */
 
 /* RFC 9293 section 3.8.6.2.2: a closed window reopens only when a full segment or half the buffer is free. */
+/* proves RFC9293-MUST-39 */
 static void window_reopens_without_silliness(void **state)
 {
 	struct test *t = test_begin();
@@ -466,6 +476,7 @@ static void window_reopens_without_silliness(void **state)
 	test_finish(t);
 }
 
+/* proves RFC9293-SHLD-14 */
 static void window_never_shrinks(void **state)
 {
 	struct test *t = test_begin();
@@ -500,6 +511,7 @@ static void window_never_shrinks(void **state)
 
 /* With a scaled window its edge cannot always be told to the byte. What is told fits into the buffer and is
  * taken; less than a unit is lost of what was told before (RFC 7323 section 2.4). */
+/* proves RFC7323-04 */
 static void scaled_window_is_taken_to_its_edge(void **state)
 {
 	struct test *t = test_begin();
@@ -561,6 +573,7 @@ static void each_service_has_its_own_scale(void **state)
 
 /* --- sending ------------------------------------------------------------------------------------ */
 
+/* proves RFC9293-MUST-2, RFC9293-MUST-65, RFC9293-SHLD-28, RFC1122-IP-03, RFC2018-01 */
 static void send_and_acknowledge(void **state)
 {
 	struct test *t = begin_open();
@@ -578,6 +591,7 @@ static void send_and_acknowledge(void **state)
 	test_finish(t);
 }
 
+/* proves RFC9293-MUST-60, RFC9293-SHLD-7, RFC9293-SHLD-27, RFC9293-MAY-16 */
 static void nagle_keeps_small_segments(void **state)
 {
 	struct test *t = begin_open();
@@ -597,6 +611,7 @@ static void nagle_keeps_small_segments(void **state)
 	test_finish(t);
 }
 
+/* proves RFC9293-MUST-17 */
 static void nodelay_sends_at_once(void **state)
 {
 	struct test *t = test_begin();
@@ -633,6 +648,7 @@ static void answer_carries_the_acknowledgement(void **state)
 	test_finish(t);
 }
 
+/* proves RFC9293-MUST-38, RFC5681-01 */
 static void send_stops_at_the_peers_window(void **state)
 {
 	struct test *t = begin_open();
@@ -692,6 +708,7 @@ static void acknowledgement_of_part_of_a_segment(void **state)
 	test_finish(t);
 }
 
+/* proves RFC5681-15 */
 static void pure_acknowledgements_are_not_acknowledged(void **state)
 {
 	struct test *t = begin_open();
@@ -705,6 +722,7 @@ static void pure_acknowledgements_are_not_acknowledged(void **state)
 }
 
 /* RFC 9293 section 3.10.7.4: a window from an older segment is not taken over. */
+/* proves RFC9293-EV-07 */
 static void old_segment_does_not_set_the_window(void **state)
 {
 	struct test *t = begin_open();
@@ -757,6 +775,7 @@ static void push_alone_does_not_matter_urgent_is_ignored(void **state)
 
 /* Delayed output "for batching" costs idle latency (design section 7): what a burst causes leaves at its end.
  */
+/* proves RFC9293-MUST-60 */
 static void trap_output_is_flushed_at_the_end_of_every_burst(void **state)
 {
 	struct test *t = begin_open();

@@ -35,6 +35,7 @@ static struct test *begin_sent(unsigned count)
 
 /* --- the retransmission timer ------------------------------------------------------------- */
 
+/* proves RFC9293-MUST-19, RFC6298-10 */
 static void timeout_repeats_and_doubles(void **state)
 {
 	struct test *t = begin_open();
@@ -54,6 +55,7 @@ static void timeout_repeats_and_doubles(void **state)
 }
 
 /* RFC 6298 section 2.2: SRTT = 400, RTTVAR = 200, RTO = 400 + 4 * 200. */
+/* proves RFC9293-MUST-18, RFC6298-02, RFC6298-09 */
 static void timeout_follows_the_first_round_trip(void **state)
 {
 	struct test *t = begin_rtt(400);
@@ -67,6 +69,7 @@ static void timeout_follows_the_first_round_trip(void **state)
 }
 
 /* RFC 6298 section 2.3: the second sample of 400: RTTVAR = 150, RTO = 400 + 600. */
+/* proves RFC9293-MUST-18, RFC6298-03, RFC6298-07 */
 static void timeout_follows_later_round_trips(void **state)
 {
 	struct test *t = begin_rtt(400);
@@ -83,6 +86,7 @@ static void timeout_follows_later_round_trips(void **state)
 }
 
 /* RFC 6298 section 5.7: no sample, since the handshake lost something: three seconds, if not more. */
+/* proves RFC6298-11 */
 static void timeout_after_a_lost_syn_ack(void **state)
 {
 	struct test *t = test_begin();
@@ -102,6 +106,7 @@ static void timeout_after_a_lost_syn_ack(void **state)
 }
 
 /* RFC 6298 section 5.3: an acknowledgement of new data starts the timer anew. */
+/* proves RFC6298-09, RFC6298-10 */
 static void timer_starts_anew_with_each_acknowledgement(void **state)
 {
 	struct test *t = begin_sent(10);
@@ -119,6 +124,7 @@ static void timer_starts_anew_with_each_acknowledgement(void **state)
 }
 
 /* Karn: no sample from a segment that was sent twice; the backed-off timeout stays until a sample is good. */
+/* proves RFC9293-MUST-18, RFC6298-06 */
 static void karn(void **state)
 {
 	struct test *t = begin_rtt(400);
@@ -136,6 +142,7 @@ static void karn(void **state)
 }
 
 /* With timestamps a segment that was sent twice gives a sample (RFC 7323 section 4): 10 ms, not 1200. */
+/* proves RFC6298-06, RFC7323-09 */
 static void timestamps_measure_retransmissions(void **state)
 {
 	struct test *t = test_begin();
@@ -171,6 +178,7 @@ static void timeout_never_below_the_minimum(void **state)
 }
 
 /* After a timeout one segment, from the start; what is acknowledged is not sent again. */
+/* proves RFC5681-07, RFC6928-02 */
 static void timeout_starts_over_with_one_segment(void **state)
 {
 	struct test *t = begin_sent(10);
@@ -242,6 +250,7 @@ static void duplicate_acks(struct test *t, unsigned count)
 		inject(t, ". seq 1 ack 1");
 }
 
+/* proves RFC5681-10 */
 static void third_duplicate_ack_retransmits(void **state)
 {
 	struct test *t = begin_sent(10);
@@ -264,6 +273,7 @@ static void third_duplicate_ack_retransmits(void **state)
 }
 
 /* RFC 5681 section 2: data, another window or nothing in flight make it no duplicate. */
+/* proves RFC9293-EV-07, RFC5681-17 */
 static void what_is_no_duplicate_ack(void **state)
 {
 	struct test *t = begin_sent(10);
@@ -411,6 +421,7 @@ static void one_recovery_for_one_loss(void **state)
 }
 
 /* RFC 3042: without the new segments there would be no third duplicate, and a wait for the timer. */
+/* proves RFC5681-09, RFC3042-01 */
 static void small_windows_recover_by_limited_transmit(void **state)
 {
 	struct test *t = test_begin();
@@ -435,6 +446,7 @@ static void small_windows_recover_by_limited_transmit(void **state)
 }
 
 /* RFC 5681 equation 4: half of what was in flight, so at most 5 segments after a loss with 10 in flight. */
+/* proves RFC5681-12 */
 static void window_is_halved_after_a_loss(void **state)
 {
 	struct test *t = begin_sent(10);
@@ -455,6 +467,7 @@ static void window_is_halved_after_a_loss(void **state)
 
 /* --- congestion window -------------------------------------------------------------------------- */
 
+/* proves RFC5681-01, RFC5681-02, RFC6928-01 */
 static void initial_window_is_ten_segments(void **state)
 {
 	struct test *t = begin_sent(10);
@@ -479,6 +492,7 @@ static void initial_window_is_configured(void **state)
 }
 
 /* RFC 5681 section 3.1: each acknowledgement of new data adds a segment, besides what it frees. */
+/* proves RFC9293-MUST-19, RFC5681-01 */
 static void slow_start(void **state)
 {
 	struct test *t = begin_sent(10);
@@ -495,6 +509,7 @@ static void slow_start(void **state)
 }
 
 /* An acknowledgement of many segments still adds one segment only (RFC 5681 equation 2). */
+/* proves RFC5681-04 */
 static void slow_start_counts_acknowledgements(void **state)
 {
 	struct test *t = begin_sent(10);
@@ -519,6 +534,7 @@ static uint32_t round_trip(struct test *t, uint32_t *acked, uint32_t *sent)
 }
 
 /* RFC 5681 section 3.1: above ssthresh about one segment more a round trip. */
+/* proves RFC9293-MUST-19, RFC5681-05 */
 static void congestion_avoidance(void **state)
 {
 	struct test *t = test_begin();
@@ -544,6 +560,7 @@ static void congestion_avoidance(void **state)
 }
 
 /* RFC 5681 section 4.1: what the network took before a pause says nothing of now. */
+/* proves RFC5681-13, RFC6928-02 */
 static void window_after_a_pause(void **state)
 {
 	struct test *t = test_begin();

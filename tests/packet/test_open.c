@@ -12,6 +12,7 @@ static struct test *begin(void)
 	return t;
 }
 
+/* proves RFC9293-MUST-14, RFC9293-SHLD-5, RFC9293-MAY-3, RFC9293-EV-02 */
 static void syn_gets_syn_ack_and_ack_opens(void **state)
 {
 	struct test *t = begin();
@@ -29,6 +30,7 @@ static void syn_gets_syn_ack_and_ack_opens(void **state)
 	test_finish(t);
 }
 
+/* proves RFC9293-MUST-67, RFC7323-04 */
 static void options_are_agreed_on(void **state)
 {
 	struct test *t = begin();
@@ -50,6 +52,7 @@ static void options_are_agreed_on(void **state)
 	test_finish(t);
 }
 
+/* proves RFC7323-01, RFC7323-08 */
 static void options_not_offered_are_not_used(void **state)
 {
 	struct test *t = begin();
@@ -82,6 +85,7 @@ static void own_options_can_be_switched_off(void **state)
 }
 
 /* RFC 9293 section 3.7.1: without the option 536 bytes. */
+/* proves RFC9293-MUST-15 */
 static void mss_is_536_when_not_given(void **state)
 {
 	struct test *t = begin();
@@ -97,6 +101,7 @@ static void mss_is_536_when_not_given(void **state)
 	test_finish(t);
 }
 
+/* proves RFC9293-MUST-4, RFC9293-MUST-14 */
 static void peer_mss_limits_segments(void **state)
 {
 	struct test *t = test_begin();
@@ -146,6 +151,7 @@ static void mss_zero_is_harmless(void **state)
 
 /* RFC 7323 section 2.3: a shift above 14 counts as 14. */
 /* RFC 7323 section 2.2: only the window of a SYN is not scaled. */
+/* proves RFC7323-02, RFC7323-04 */
 static void challenge_of_a_half_open_connection_scales_its_window(void **state)
 {
 	struct test *t = test_begin();
@@ -161,6 +167,7 @@ static void challenge_of_a_half_open_connection_scales_its_window(void **state)
 	test_finish(t);
 }
 
+/* proves RFC7323-03 */
 static void wscale_above_14_counts_as_14(void **state)
 {
 	struct test *t = test_begin();
@@ -193,6 +200,7 @@ static void repeated_syn_gets_the_same_syn_ack(void **state)
 	test_finish(t);
 }
 
+/* proves RFC6298-01 */
 static void syn_ack_is_sent_again_with_backoff(void **state)
 {
 	struct test *t = begin();
@@ -227,6 +235,7 @@ static void open_after_retransmitted_syn_ack(void **state)
 	test_finish(t);
 }
 
+/* proves RFC9293-MUST-11 */
 static void reset_in_syn_received(void **state)
 {
 	struct test *t = begin();
@@ -259,6 +268,7 @@ static void reset_outside_the_window_in_syn_received(void **state)
 }
 
 /* RFC 9293 section 3.10.7.4, fifth: an unacceptable ACK in SYN-RECEIVED is answered by a reset. */
+/* proves RFC9293-EV-08 */
 static void wrong_ack_in_syn_received(void **state)
 {
 	struct test *t = begin();
@@ -344,6 +354,7 @@ static void two_syns_in_one_burst_make_one_entry(void **state)
 	test_finish(t);
 }
 
+/* proves RFC9293-EV-01 */
 static void port_without_listener_is_refused(void **state)
 {
 	struct test *t = begin();
@@ -365,6 +376,7 @@ static void port_without_listener_is_refused(void **state)
 	test_finish(t);
 }
 
+/* proves RFC9293-EV-02 */
 static void segment_of_no_connection_is_reset(void **state)
 {
 	struct test *t = begin();
@@ -425,6 +437,7 @@ static void limit_of_connections(void **state)
 }
 
 /* RFC 6528: the clock moves it, the tuple moves it. */
+/* proves RFC9293-MUST-8, RFC9293-SHLD-1, RFC6528-01 */
 static void initial_sequence_numbers(void **state)
 {
 	struct test *t = begin();
@@ -469,6 +482,7 @@ static struct test *begin_full(void)
 	return t;
 }
 
+/* proves RFC4987-03, RFC4987-04 */
 static void full_pool_sends_cookies(void **state)
 {
 	struct test *t = begin_full();
@@ -505,6 +519,7 @@ static void cookie_with_data_on_the_third_segment(void **state)
 	test_finish(t);
 }
 
+/* proves RFC4987-02, RFC4987-03 */
 static void wrong_cookie_is_refused(void **state)
 {
 	struct test *t = begin_full();
@@ -527,6 +542,7 @@ static void wrong_cookie_is_refused(void **state)
 	test_finish(t);
 }
 
+/* proves RFC4987-02, RFC4987-03 */
 static void old_cookie_is_refused(void **state)
 {
 	struct test *t = test_begin();
@@ -550,6 +566,7 @@ static void old_cookie_is_refused(void **state)
 	test_finish(t);
 }
 
+/* proves RFC4987-04 */
 static void cookie_is_good_for_some_seconds(void **state)
 {
 	struct test *t = test_begin();
@@ -567,6 +584,7 @@ static void cookie_is_good_for_some_seconds(void **state)
 }
 
 /* A small MSS survives the cookie, rounded down. */
+/* proves RFC4987-02 */
 static void cookie_remembers_the_mss(void **state)
 {
 	struct test *t = test_begin();
@@ -586,6 +604,7 @@ static void cookie_remembers_the_mss(void **state)
 	test_finish(t);
 }
 
+/* proves RFC4987-02 */
 static void cookie_keeps_timestamps_and_scale(void **state)
 {
 	struct test *t = test_begin();
@@ -632,6 +651,7 @@ static void flood_leaves_established_connections_alone(void **state)
 
 /* Half-open entries of a flood are no connections: while blocks are left, cookies take over, and only when
  * none is left a new connection is refused (design idea 13). */
+/* proves RFC4987-01 */
 static void flood_takes_no_room_from_others(void **state)
 {
 	struct test *t = test_begin();

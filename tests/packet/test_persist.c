@@ -5,6 +5,7 @@
 /* --- zero window ------------------------------------------------------------------------------------ */
 
 /* What was lost cannot go again: the window has closed over it. It is probed like any closed window. */
+/* proves RFC9293-MUST-34, RFC9293-MUST-35 */
 static void window_that_closes_over_a_loss_is_probed(void **state)
 {
 	struct test *t = begin_open();
@@ -24,6 +25,7 @@ static void window_that_closes_over_a_loss_is_probed(void **state)
 }
 
 /* RFC 9293 section 3.8.6.2.1: what fits into a small window goes after a while. */
+/* proves RFC9293-MUST-38 */
 static void small_window_is_used_in_the_end(void **state)
 {
 	struct test *t = begin_open();
@@ -107,6 +109,7 @@ static void talking_peer_does_not_put_the_probe_off(void **state)
 
 /* RFC 7323 section 2.4: a window that was taken back by a few bytes does not stop what was in it from being
  * sent again. */
+/* proves RFC9293-MUST-34, RFC9293-SHLD-16, RFC7323-05 */
 static void window_taken_back_by_a_few_bytes(void **state)
 {
 	struct test *t = begin_open();
@@ -139,6 +142,7 @@ static void abort_while_probing_is_believed(void **state)
 	test_finish(t);
 }
 
+/* proves RFC9293-MUST-36, RFC9293-SHLD-29, RFC9293-SHLD-30 */
 static void closed_window_is_probed_with_backoff(void **state)
 {
 	struct test *t = begin_open();
@@ -177,6 +181,7 @@ static void probe_that_is_taken(void **state)
 }
 
 /* RFC 9293 section 3.8.6.1: as long as it answers, a closed window does not end the connection. */
+/* proves RFC9293-MUST-37 */
 static void answered_probes_go_on_for_ever(void **state)
 {
 	struct test *t = begin_open();
@@ -229,6 +234,7 @@ static void lost_window_update_is_survived(void **state)
 
 /* --- giving up ------------------------------------------------------------------------------------------ */
 
+/* proves RFC9293-MUST-21 */
 static void user_timeout_ends_the_connection(void **state)
 {
 	struct test *t = test_begin();
@@ -251,6 +257,7 @@ static void user_timeout_ends_the_connection(void **state)
 }
 
 /* It holds for what is out already. */
+/* proves RFC9293-MUST-21 */
 static void user_timeout_set_late(void **state)
 {
 	struct test *t = begin_open();
@@ -321,6 +328,7 @@ static void user_timeout_of_a_window_that_stays_closed(void **state)
 }
 
 /* RFC 9293 section 3.8.3: R2 is at least 100 seconds. */
+/* proves RFC9293-SHLD-11 */
 static void silence_ends_the_connection_after_100_seconds(void **state)
 {
 	struct test *t = begin_open();
@@ -336,6 +344,7 @@ static void silence_ends_the_connection_after_100_seconds(void **state)
 	test_finish(t);
 }
 
+/* proves RFC9293-MUST-25 */
 static void idle_connection_lives_for_ever(void **state)
 {
 	struct test *t = begin_open();

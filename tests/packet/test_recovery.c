@@ -43,6 +43,7 @@ static struct test *begin_sent(uint64_t rtt_ms, unsigned segments)
 /* --- what is lost ------------------------------------------------------------------------------- */
 
 /* RFC 8985 section 6.2 step 4: without reordering the third segment behind a hole proves it, at once. */
+/* proves RFC6675-01, RFC8985-04 */
 static void third_sacked_segment_retransmits(void **state)
 {
 	struct test *t = begin_sent(100, 10);
@@ -66,6 +67,7 @@ static void third_sacked_segment_retransmits(void **state)
 }
 
 /* One segment behind the hole: lost a quarter of a round trip later, by the timer alone. */
+/* proves RFC8985-01, RFC8985-04, RFC8985-05 */
 static void reordering_window_by_the_timer(void **state)
 {
 	struct test *t = begin_sent(100, 10);
@@ -83,6 +85,7 @@ static void reordering_window_by_the_timer(void **state)
 }
 
 /* It comes within the window: nothing is sent again, and reordering is known from now on. */
+/* proves RFC8985-03, RFC8985-04 */
 static void reordering_is_no_loss(void **state)
 {
 	struct test *t = begin_sent(100, 10);
@@ -108,6 +111,7 @@ static void reordering_is_no_loss(void **state)
 }
 
 /* All holes are found at once, and sent again in order, each once. */
+/* proves RFC6675-02, RFC6675-03, RFC6675-04, RFC6675-06 */
 static void several_holes_one_recovery(void **state)
 {
 	struct test *t = begin_sent(100, 20);
@@ -137,6 +141,7 @@ static void several_holes_one_recovery(void **state)
 }
 
 /* RFC 8985 section 6.2: what was sent again is lost again when something sent later has arrived. */
+/* proves RFC8985-01, RFC8985-05 */
 static void lost_retransmission_is_found(void **state)
 {
 	struct test *t = begin_sent(100, 10);
@@ -156,10 +161,30 @@ static void lost_retransmission_is_found(void **state)
 	test_finish(t);
 }
 
+/* RFC 8985 section 6.2 step 2: what arrives sooner after it was sent again than any round trip took had only
+ * been late, and proves nothing of what else was sent again. proves RFC8985-02 */
+static void late_original_proves_no_loss(void **state)
+{
+	struct test *t = begin_sent(100, 20);
+
+	(void)state;
+	mark(t);
+	inject(t, ". seq 1 ack 1 sack %u-%u,%u-%u", at(6), at(20), at(1), at(5));
+	discard_out(t);
+	assert_int_equal(counted(t, tcp_retransmits), 2);
+	pass_ms(t, 1);
+	inject(t, ". seq 1 ack 1 sack %u-%u", at(1), at(20));
+	discard_out(t);
+	assert_int_equal(counted(t, tcp_retransmits), 2);
+	assert_int_equal(counted(t, tcp_lost_again), 0);
+	test_finish(t);
+}
+
 /* --- how much may be sent ------------------------------------------------------------------------- */
 
 /* RFC 6937: of twenty in flight one is lost; cwnd is halved over a round trip: a segment for each two that
  * arrive, and the window is not left empty. */
+/* proves RFC2018-06, RFC6675-01, RFC6675-02, RFC6675-04 */
 static void proportional_rate_reduction(void **state)
 {
 	struct test *t = begin_sent(100, 20);
@@ -194,6 +219,7 @@ static void lose_one(struct test *t)
 }
 
 /* CUBIC leaves 0.7 of the window (RFC 9438 section 4.6), NewReno half of it. By name for each connection. */
+/* proves RFC9293-MAY-18 */
 static void algorithm_by_name(void **state)
 {
 	static const char *const names[] = {"cubic", "newreno"};
@@ -278,6 +304,7 @@ static void unused_window_does_not_grow(void **state)
 /* --- time-outs -------------------------------------------------------------------------------------- */
 
 /* What the peer has is not sent again; cwnd starts from one segment. */
+/* proves RFC6675-05 */
 static void timeout_spares_what_has_arrived(void **state)
 {
 	struct test *t = begin_sent(100, 10);
@@ -301,6 +328,7 @@ static void timeout_spares_what_has_arrived(void **state)
 }
 
 /* RFC 2018 section 8: it acknowledges up to what it once had: that is sent again after a time-out. */
+/* proves RFC2018-05, RFC2018-06 */
 static void reneging(void **state)
 {
 	struct test *t = begin_sent(100, 4);
@@ -405,6 +433,7 @@ static void one_duplicate_of_two_undoes_nothing(void **state)
 /* --- lost tails ------------------------------------------------------------------------------------- */
 
 /* RFC 8985 section 7: after two round trips the last segment goes again, long before a time-out. */
+/* proves RFC8985-06 */
 static void tail_loss_probe_repairs(void **state)
 {
 	struct test *t = test_begin();
@@ -436,6 +465,7 @@ static void tail_loss_probe_repairs(void **state)
 }
 
 /* Something new is a probe as good. */
+/* proves RFC8985-07 */
 static void probe_with_new_data(void **state)
 {
 	struct test *t = begin_sent(100, 4);
@@ -481,6 +511,7 @@ static void probe_of_what_may_be_a_cookie(void **state)
 }
 
 /* One probe, then the time-out. */
+/* proves RFC8985-07 */
 static void one_probe_only(void **state)
 {
 	struct test *t = test_begin();
@@ -505,6 +536,7 @@ static void one_probe_only(void **state)
 }
 
 /* It arrives, though nothing else tells of a loss: the window is reduced all the same (section 7.4). */
+/* proves RFC8985-08 */
 static void repaired_by_the_probe_alone(void **state)
 {
 	struct test *t = begin_sent(100, 4);
@@ -658,6 +690,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(reordering_is_no_loss),
 	TEST(several_holes_one_recovery),
 	TEST(lost_retransmission_is_found),
+	TEST(late_original_proves_no_loss),
 	TEST(proportional_rate_reduction),
 	TEST(algorithm_by_name),
 	TEST(own_algorithm),

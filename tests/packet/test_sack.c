@@ -17,6 +17,7 @@ static struct test *begin_sack(bool timestamps)
 
 /* --- agreeing on it --------------------------------------------------------------------------- */
 
+/* proves RFC2018-01 */
 static void offered_and_answered(void **state)
 {
 	struct test *t = test_begin();
@@ -32,6 +33,7 @@ static void offered_and_answered(void **state)
 	test_finish(t);
 }
 
+/* proves RFC2018-02 */
 static void not_offered_not_used(void **state)
 {
 	struct test *t = begin_open();
@@ -111,6 +113,7 @@ static void cookies_keep_it(void **state)
 /* --- blocks ------------------------------------------------------------------------------------- */
 
 /* RFC 2018 section 4: the latest first, then those told last; up to four, three beside timestamps. */
+/* proves RFC2018-03, RFC2018-04, RFC2018-07 */
 static void latest_block_first(void **state)
 {
 	struct test *t = begin_sack(false);
@@ -129,6 +132,7 @@ static void latest_block_first(void **state)
 	test_finish(t);
 }
 
+/* proves RFC2018-04 */
 static void three_beside_timestamps(void **state)
 {
 	struct test *t = begin_sack(true);
@@ -199,6 +203,7 @@ static void no_block_beyond_the_window(void **state)
 }
 
 /* No chunk is left: nothing is kept, nothing is told of, not even half of it. */
+/* proves RFC2018-07 */
 static void no_block_of_what_was_not_kept(void **state)
 {
 	struct test *t = test_begin();
@@ -218,6 +223,7 @@ static void no_block_of_what_was_not_kept(void **state)
 }
 
 /* A full segment has no room for the option: an acknowledgement of its own goes first. */
+/* proves RFC2018-04 */
 static void data_does_not_hide_blocks(void **state)
 {
 	struct test *t = begin_sack(false);
@@ -242,6 +248,7 @@ static void data_does_not_hide_blocks(void **state)
 /* --- data that came twice ------------------------------------------------------------------------ */
 
 /* RFC 2883 section 4.1: a whole segment below the acknowledgement; told once. */
+/* proves RFC2883-01 */
 static void duplicate_below(void **state)
 {
 	struct test *t = begin_sack(false);
@@ -261,6 +268,7 @@ static void duplicate_below(void **state)
 }
 
 /* Section 4.2: only a part of it was there. */
+/* proves RFC2883-01 */
 static void duplicate_in_part(void **state)
 {
 	struct test *t = begin_sack(false);
@@ -274,6 +282,7 @@ static void duplicate_in_part(void **state)
 }
 
 /* Section 4.3: twice out of order: the duplicate first, then the block that it lies in. */
+/* proves RFC2883-01 */
 static void duplicate_out_of_order(void **state)
 {
 	struct test *t = begin_sack(false);

@@ -175,6 +175,7 @@ static void the_fin_goes_along(void **state)
 	test_finish(t);
 }
 
+/* proves RFC7323-06 */
 static void timestamps_are_in_every_segment(void **state)
 {
 	struct test *t = begin_cutting();

@@ -65,6 +65,7 @@ static uint16_t answer(struct test *t, uint32_t address, uint16_t remote_port)
 	return segment.source_port;
 }
 
+/* proves RFC9293-MUST-43, RFC9293-MUST-45, RFC1122-IP-18 */
 static void connects_from_any_host_of_the_net(void **state)
 {
 	const uint32_t from[] = {NET + 1, NET + 0x12345, LAST - 1};
@@ -88,6 +89,7 @@ static void connects_from_any_host_of_the_net(void **state)
 	test_finish(t);
 }
 
+/* proves RFC1122-IP-03 */
 static void which_addresses_may_be_asked_for(void **state)
 {
 	const uint32_t wrong[] = {NET, LAST, NET - 1, LAST + 1, PEER_IP, 0x7f000001u, UINT32_MAX};
@@ -109,6 +111,7 @@ static void which_addresses_may_be_asked_for(void **state)
 	test_finish(t);
 }
 
+/* proves RFC6056-03 */
 static void one_port_serves_several_targets(void **state)
 {
 	struct test *t = begin_net(NET, NET_BITS);

@@ -19,6 +19,7 @@ static struct test *begin_time_wait(bool timestamps)
 	return t;
 }
 
+/* proves RFC9293-EV-09 */
 static void fin_and_its_acknowledgement_together(void **state)
 {
 	struct test *t = begin_time_wait(false);
@@ -27,6 +28,7 @@ static void fin_and_its_acknowledgement_together(void **state)
 	test_finish(t);
 }
 
+/* proves RFC9293-EV-10 */
 static void repeated_fin_in_time_wait(void **state)
 {
 	struct test *t = begin_time_wait(false);
@@ -44,6 +46,7 @@ static void repeated_fin_in_time_wait(void **state)
 }
 
 /* RFC 1337: a reset must not end TIME_WAIT. */
+/* proves RFC1337-01 */
 static void reset_in_time_wait_is_ignored(void **state)
 {
 	struct test *t = begin_time_wait(false);
@@ -73,6 +76,7 @@ static void old_segments_in_time_wait(void **state)
 }
 
 /* RFC 9293 section 3.10.7.4, RFC 6191: a SYN that is newer starts a connection at once. */
+/* proves RFC9293-MAY-2, RFC6191-01 */
 static void newer_syn_reuses_time_wait(void **state)
 {
 	struct test *t = begin_time_wait(false);
@@ -90,6 +94,7 @@ static void newer_syn_reuses_time_wait(void **state)
 	test_finish(t);
 }
 
+/* proves RFC9293-SHLD-4, RFC6191-01 */
 static void newer_timestamp_reuses_time_wait(void **state)
 {
 	struct test *t = begin_time_wait(true);
@@ -109,6 +114,7 @@ static void newer_timestamp_reuses_time_wait(void **state)
 	test_finish(t);
 }
 
+/* proves RFC6191-02 */
 static void older_syn_in_time_wait_is_acknowledged(void **state)
 {
 	struct test *t = begin_time_wait(false);

@@ -56,6 +56,7 @@ static void names(void **state)
 }
 
 /* RFC 5681 section 3.1: a segment for each acknowledgement; CUBIC: two, for those of two (RFC 3465). */
+/* proves RFC5681-04 */
 static void slow_start(void **state)
 {
 	struct c10m_congestion c = connection(10 * MSS, UINT32_MAX / 2, 100);
@@ -72,6 +73,7 @@ static void slow_start(void **state)
 	assert_int_equal(c.cwnd, 16 * MSS);
 }
 
+/* proves RFC5681-05, RFC5681-06 */
 static void newreno_adds_a_segment_and_halves(void **state)
 {
 	struct c10m_congestion c = connection(10 * MSS, 10 * MSS, 100);
@@ -110,6 +112,7 @@ static void cubic_reduces(void **state)
 }
 
 /* Sections 4.1 to 4.5, against the formula in floating point: W_cubic(t) = 0.4 * (t - K)^3 + W_max. */
+/* proves RFC9293-MAY-18 */
 static void cubic_follows_the_curve(void **state)
 {
 	static const uint32_t windows[] = {200, 1000, 10000, 100000};

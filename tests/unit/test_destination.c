@@ -41,6 +41,7 @@ static void *table_made(struct destinations *table, uint32_t capacity)
 	return memory;
 }
 
+/* proves RFC1122-IP-12 */
 static void next_hops(void **state)
 {
 	struct routes routes = routes_made(24, GATEWAY);
@@ -58,6 +59,7 @@ static void next_hops(void **state)
 	assert_int_equal(routes_next_hop(&routes, 0x08080808), 0x08080808);
 }
 
+/* proves RFC1122-IP-19 */
 static void broadcast_addresses(void **state)
 {
 	struct routes routes = routes_made(24, GATEWAY);
@@ -80,6 +82,7 @@ static void broadcast_addresses(void **state)
 	assert_false(routes_is_broadcast(&routes, 0x0a0000ff));
 }
 
+/* proves RFC9293-MUST-46 */
 static void who_cannot_be_reached(void **state)
 {
 	struct destinations table;

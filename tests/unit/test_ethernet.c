@@ -3,6 +3,7 @@
 
 #include "wire/ethernet.h"
 
+/* proves RFC1122-LINK-04 */
 static void known_frame(void **state)
 {
 	static const uint8_t frame[] = {2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2, 0x08, 0x06};
@@ -30,6 +31,7 @@ static void every_truncation(void **state)
 	guarded_free(guarded);
 }
 
+/* proves RFC1122-LINK-04 */
 static void round_trip(void **state)
 {
 	struct guarded guarded = guarded_make();

@@ -132,6 +132,7 @@ static struct icmp_message error_about(const uint8_t *body, uint32_t bytes, uint
 	};
 }
 
+/* proves RFC1122-ICMP-03 */
 static void quotes_of_every_length(void **state)
 {
 	struct guarded guarded = guarded_make();
@@ -191,6 +192,7 @@ static void malformed_quotes(void **state)
 	}
 }
 
+/* proves RFC1191-01 */
 static void next_mtu(void **state)
 {
 	static const struct {

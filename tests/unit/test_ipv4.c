@@ -70,6 +70,7 @@ static void every_truncation(void **state)
 	guarded_free(guarded);
 }
 
+/* proves RFC1122-IP-01 */
 static void wrong_versions(void **state)
 {
 	uint8_t packet[60] = {0};
@@ -130,6 +131,7 @@ static void total_lengths(void **state)
 	}
 }
 
+/* proves RFC1122-IP-02 */
 static void wrong_checksums(void **state)
 {
 	uint8_t packet[60] = {0};

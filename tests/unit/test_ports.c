@@ -50,6 +50,7 @@ static struct tuple4 to_destination(uint32_t remote_ip)
 	return (struct tuple4){.local_ip = 0x0a000001, .remote_ip = remote_ip, .remote_port = 443};
 }
 
+/* proves RFC6056-01 */
 static void every_port_is_given_once_then_none(void **state)
 {
 	struct ports_query query = query_made(PORTS_COUNT);
@@ -71,6 +72,7 @@ static void every_port_is_given_once_then_none(void **state)
 	assert_int_equal(tuple.local_port, 54321);
 }
 
+/* proves RFC6056-02 */
 static void a_given_port_comes_back_late(void **state)
 {
 	struct ports_query query = query_made(16);
@@ -86,6 +88,7 @@ static void a_given_port_comes_back_late(void **state)
 	}
 }
 
+/* proves RFC6056-01 */
 static void listening_ports_are_left_out(void **state)
 {
 	struct ports_query query = query_made(PORTS_COUNT);
@@ -168,6 +171,7 @@ static void few_tries_end_and_go_on_elsewhere(void **state)
 
 /* First choices for neighbouring destinations and under another key have nothing to do with
  * each other, also among the many destinations that share a counter. */
+/* proves RFC6056-02 */
 static void places_are_keyed_and_spread(void **state)
 {
 	const struct siphash_key other_key = {key.k0, key.k1 ^ 1};

@@ -95,6 +95,7 @@ static void small_networks_have_no_broadcast(void **state)
 		assert_false(routes_is_broadcast(&table, IP(10, 0, 0, i)));
 }
 
+/* proves RFC1122-IP-13 */
 static void the_longest_prefix_wins_then_the_metric(void **state)
 {
 	(void)state;
@@ -117,6 +118,7 @@ static void the_longest_prefix_wins_then_the_metric(void **state)
 	assert_int_equal(add(0, 33, 0, 0, ROUTE_LAST), -EINVAL);
 }
 
+/* proves RFC1122-IP-13 */
 static void equals_stand_in_the_order_that_was_asked_for(void **state)
 {
 	uint32_t changes;
@@ -154,6 +156,7 @@ static void closed_ways(void **state)
 	assert_int_equal(routes_next_hop(&table, IP(10, 8, 1, 1)), IP(10, 0, 0, 254));
 }
 
+/* proves RFC9293-MUST-44 */
 static void source_of_a_connection(void **state)
 {
 	struct route wish = {.prefix = IP(10, 9, 0, 0), .prefix_bits = 16, .gateway = IP(10, 0, 2, 254)};

@@ -147,6 +147,7 @@ static void every_flag(void **state)
 	}
 }
 
+/* proves RFC9293-MUST-4 */
 static void options_of_a_syn(void **state)
 {
 	struct tcp_segment segment;
@@ -165,6 +166,7 @@ static void options_of_a_syn(void **state)
 }
 
 /* The short way and the long way of the same option agree, wherever it lies. */
+/* proves RFC9293-MUST-5, RFC9293-MUST-64 */
 static void timestamps_at_every_offset(void **state)
 {
 	(void)state;
@@ -186,6 +188,7 @@ static void timestamps_at_every_offset(void **state)
 
 /* The trap of three published stacks: such a length makes no progress. Were it to loop,
  * the alarm would end the test. */
+/* proves RFC9293-MUST-7 */
 static void option_length_zero_and_one(void **state)
 {
 	struct tcp_segment segment;
@@ -208,6 +211,7 @@ static void option_length_zero_and_one(void **state)
 	alarm(0);
 }
 
+/* proves RFC9293-MUST-68 */
 static void option_beyond_the_header(void **state)
 {
 	(void)state;
@@ -253,6 +257,7 @@ static void wrong_length_of_a_known_option(void **state)
 	}
 }
 
+/* proves RFC9293-MUST-4 */
 static void end_of_options_in_the_middle(void **state)
 {
 	struct tcp_segment segment;
@@ -267,6 +272,7 @@ static void end_of_options_in_the_middle(void **state)
 	assert_int_equal(segment.options, 0);
 }
 
+/* proves RFC9293-MUST-6, RFC9293-MUST-68 */
 static void unknown_options_are_skipped(void **state)
 {
 	struct tcp_segment segment;
@@ -280,6 +286,7 @@ static void unknown_options_are_skipped(void **state)
 	}
 }
 
+/* proves RFC7323-03 */
 static void wscale_is_limited(void **state)
 {
 	(void)state;
@@ -424,6 +431,7 @@ static void header_bytes_of_the_usual(void **state)
 }
 
 /* The bytes that a peer sees, in the promised order. */
+/* proves RFC9293-MUST-69 */
 static void emitted_bytes(void **state)
 {
 	static const uint8_t syn[] = {2, 4, 5, 0xb4, 4, 2, 8, 10, 1, 2, 3, 4, 5, 6, 7, 8, 1, 3, 3, 9};
@@ -451,6 +459,7 @@ static void emitted_bytes(void **state)
 }
 
 /* Header and payload of all sizes, odd ones too; one flipped bit anywhere is seen. */
+/* proves RFC9293-MUST-2, RFC9293-MUST-3 */
 static void checksums(void **state)
 {
 	struct guarded guarded = guarded_make();
