@@ -839,37 +839,6 @@ static void trap_comparisons_across_the_wrap(void **state)
 	}
 }
 
-/* More answers to strangers than the port can carry: those who are connected get their share of it (design
- * idea 13). */
-static void flood_of_replies_leaves_room_for_connections(void **state)
-{
-	struct test *t = begin_open();
-	static uint8_t syns[16][FRAME_ROOM], out[8][FRAME_ROOM];
-	struct packet in[16], packets[8];
-	unsigned payload = 0;
-
-	(void)state;
-	ignore_drops(t, DROP_REPLY_QUEUE_FULL);
-	c10m_send(app_conn(t, 0), out, 1000);
-	for (unsigned round = 0; round < 4; round++) {
-		for (unsigned i = 0; i < 16; i++) {
-			t->peer->port = (uint16_t)(1024 + 16 * round + i);
-			in[i] = (struct packet){.data = syns[i]};
-			in[i].bytes = build(t, syns[i], "S seq 0 win 1000 mss 1460");
-		}
-		stack_rx(t->stack, t->now_us, in, 16);
-		for (unsigned i = 0; i < 8; i++)
-			packets[i] = (struct packet){.data = out[i], .room = FRAME_ROOM};
-		assert_int_equal(stack_tx(t->stack, t->now_us, packets, 8), 8);
-		for (unsigned i = 0; i < 8; i++)
-			payload += packets[i].bytes > 1000;
-	}
-	assert_int_equal(payload, 1);
-	flush(t);
-	discard_out(t);
-	test_finish(t);
-}
-
 static const struct CMUnitTest tests[] = {
 	TEST(reset_that_hits_exactly),
 	TEST(reset_in_the_window_is_challenged),
@@ -909,7 +878,6 @@ static const struct CMUnitTest tests[] = {
 	TEST(source_quench_is_ignored),
 	TEST(truncated_icmp_errors),
 	TEST(trap_comparisons_across_the_wrap),
-	TEST(flood_of_replies_leaves_room_for_connections),
 };
 
 PACKET_MAIN(tests)

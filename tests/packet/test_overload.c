@@ -245,10 +245,42 @@ static void closed_at_once_each_gets_its_fin(void **state)
 	test_finish(t);
 }
 
+/* More answers to strangers than the port can carry: those who are connected get their share of it (design
+ * idea 13). */
+static void flood_of_replies_leaves_room_for_connections(void **state)
+{
+	struct test *t = begin_open();
+	static uint8_t syns[16][FRAME_ROOM], out[8][FRAME_ROOM];
+	struct packet in[16], packets[8];
+	unsigned payload = 0;
+
+	(void)state;
+	ignore_drops(t, DROP_REPLY_QUEUE_FULL);
+	c10m_send(app_conn(t, 0), out, 1000);
+	for (unsigned round = 0; round < 4; round++) {
+		for (unsigned i = 0; i < 16; i++) {
+			t->peer->port = (uint16_t)(1024 + 16 * round + i);
+			in[i] = (struct packet){.data = syns[i]};
+			in[i].bytes = build(t, syns[i], "S seq 0 win 1000 mss 1460");
+		}
+		stack_rx(t->stack, t->now_us, in, 16);
+		for (unsigned i = 0; i < 8; i++)
+			packets[i] = (struct packet){.data = out[i], .room = FRAME_ROOM};
+		assert_int_equal(stack_tx(t->stack, t->now_us, packets, 8), 8);
+		for (unsigned i = 0; i < 8; i++)
+			payload += packets[i].bytes > 1000;
+	}
+	assert_int_equal(payload, 1);
+	flush(t);
+	discard_out(t);
+	test_finish(t);
+}
+
 static const struct CMUnitTest tests[] = {
 	TEST(aborted_at_once_each_gets_its_reset),
 	TEST(closed_at_once_each_gets_its_fin),
 	TEST(the_limit_of_resets_cannot_be_measured),
+	TEST(flood_of_replies_leaves_room_for_connections),
 };
 
 PACKET_MAIN(tests)
