@@ -9,26 +9,36 @@
 
 size_t net_bytes(uint32_t destination_capacity)
 {
-	return REPLIES * sizeof(struct reply) +
+	return REPLIES * sizeof(struct reply) + reassembly_bytes() +
 	       ALIGN_UP(destinations_bytes(destination_capacity), (size_t)CACHE_LINE);
 }
 
-static void rate_draw(struct net *net)
+static void rate_draw(struct net *net, struct net_rate *rate)
 {
-	net->rate_drawn_tick = net->now_tick;
-	net->rate = REPLY_RATE / 2 + random_below(net->random, REPLY_RATE);
-	net->rate_burst = REPLY_RATE_BURST / 2 + random_below(net->random, REPLY_RATE_BURST);
+	rate->drawn_tick = net->now_tick;
+	rate->rate = rate->mean / 2 + random_below(net->random, rate->mean);
+	rate->burst = rate->mean_burst / 2 + random_below(net->random, rate->mean_burst);
+}
+
+static void rate_init(struct net *net, struct net_rate *rate, uint32_t mean, uint32_t mean_burst)
+{
+	*rate = (struct net_rate){.mean = mean, .mean_burst = mean_burst, .tick = net->now_tick};
+	rate_draw(net, rate);
+	rate->tokens = rate->burst;
 }
 
 void net_init(struct net *net, void *memory, uint32_t destination_capacity, const struct routes *routes,
 	      const struct siphash_key *key)
 {
+	uint8_t *at = memory;
+
 	net->replies = memory;
-	net->rate_tick = net->now_tick;
-	rate_draw(net);
-	net->rate_tokens = net->rate_burst;
-	destinations_init(&net->destinations, (uint8_t *)memory + REPLIES * sizeof(struct reply),
-			  destination_capacity, routes, key);
+	rate_init(net, &net->replies_rate, REPLY_RATE, REPLY_RATE_BURST);
+	rate_init(net, &net->errors, ERROR_RATE, ERROR_RATE_BURST);
+	at += REPLIES * sizeof(struct reply);
+	reassembly_init(&net->reassembly, at, net->counters);
+	at += reassembly_bytes();
+	destinations_init(&net->destinations, at, destination_capacity, routes, key);
 }
 
 static struct reply *reply_add(struct net *net, uint32_t bytes)
@@ -54,22 +64,27 @@ uint8_t *net_reply(struct net *net, uint32_t bytes)
 	return reply ? reply->data : NULL;
 }
 
-bool net_reply_allowed(struct net *net)
+bool net_rate_allows(struct net *net, struct net_rate *rate)
 {
-	uint32_t elapsed = net->now_tick - net->rate_tick;
+	uint32_t elapsed = net->now_tick - rate->tick;
 
 	if (elapsed) {
-		uint64_t tokens = net->rate_tokens + (uint64_t)elapsed * net->rate / TICKS_PER_SECOND;
+		uint64_t tokens = rate->tokens + (uint64_t)elapsed * rate->rate / TICKS_PER_SECOND;
 
-		if (net->now_tick - net->rate_drawn_tick >= TICKS_PER_SECOND)
-			rate_draw(net);
-		net->rate_tokens = tokens > net->rate_burst ? net->rate_burst : (uint32_t)tokens;
-		net->rate_tick = net->now_tick;
+		if (net->now_tick - rate->drawn_tick >= TICKS_PER_SECOND)
+			rate_draw(net, rate);
+		rate->tokens = tokens > rate->burst ? rate->burst : (uint32_t)tokens;
+		rate->tick = net->now_tick;
 	}
-	if (net->rate_tokens == 0)
+	if (rate->tokens == 0)
 		return false;
-	net->rate_tokens--;
+	rate->tokens--;
 	return true;
+}
+
+bool net_reply_allowed(struct net *net)
+{
+	return net_rate_allows(net, &net->replies_rate);
 }
 
 uint32_t net_replies_take(struct net *net, struct packet *packets, uint32_t max)
@@ -373,15 +388,15 @@ void net_tick(struct net *net)
 enum drop_reason net_echo_reply(struct net *net, const uint8_t *frame, const struct ipv4_header *ip,
 				const struct icmp_message *message)
 {
-	uint32_t ip_bytes = IPV4_HEADER_BYTES + ICMP_HEADER_BYTES + message->body_bytes;
+	/* RFC 1122 section 3.2.2.6: what the link does not carry is cut off. */
+	uint32_t ip_bytes = MIN_OF(IPV4_HEADER_BYTES + ICMP_HEADER_BYTES + message->body_bytes,
+				   net->destinations.routes.mtu);
 	uint32_t bytes = ETH_HEADER_BYTES + ip_bytes;
 	struct eth_header eth;
 	struct reply *reply;
 	uint32_t chunk = CHUNK_NONE;
 	uint8_t *at;
 
-	if (ip_bytes > net->destinations.routes.mtu)
-		return DROP_PORT_FRAME;
 	if (!net_reply_allowed(net))
 		return DROP_ICMP_RATE;
 	if (bytes > REPLY_INLINE) {
@@ -403,7 +418,7 @@ enum drop_reason net_echo_reply(struct net *net, const uint8_t *frame, const str
 	eth_parse(frame, ETH_HEADER_BYTES, &eth);
 	net_emit_headers(net, at, &eth.source, ip->destination, ip->source, IP_PROTOCOL_ICMP, ip_bytes);
 	icmp_emit(at + ETH_HEADER_BYTES + IPV4_HEADER_BYTES, ICMP_ECHO_REPLY, 0, message->rest, message->body,
-		  message->body_bytes);
+		  ip_bytes - IPV4_HEADER_BYTES - ICMP_HEADER_BYTES);
 	net->counters->icmp_echo_replies++;
 	return DROP_NONE;
 }

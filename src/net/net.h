@@ -13,6 +13,7 @@
 #include "base/random.h"
 #include "base/ticks.h"
 #include "net/destination.h"
+#include "net/reassembly.h"
 #include "wire/icmp.h"
 #include "wire/ipv4.h"
 
@@ -20,7 +21,9 @@
 #define REPLY_INLINE     116
 #define REPLY_RATE_BURST 1000u  /* resets and ICMP at once, as a mean ... */
 #define REPLY_RATE       10000u /* ... and a second */
-#define NET_REQUESTS     64u    /* neighbours that the kernel is about to be asked for */
+#define ERROR_RATE_BURST 50u    /* ICMP errors, likewise (RFC 1812 section 4.3.2.8): they are of use to few */
+#define ERROR_RATE       1000u
+#define NET_REQUESTS     64u /* neighbours that the kernel is about to be asked for */
 
 struct reply {
 	uint32_t chunk; /* CHUNK_NONE: the frame is in data */
@@ -31,6 +34,15 @@ struct reply {
 
 _Static_assert(sizeof(struct reply) == 128, "two cache lines");
 
+/* A bucket of tokens. How fast it fills is drawn anew each second, between half and one and a half of the
+ * mean: who counts the answers to his own probes learns nothing of those to others (CVE-2016-5696 and
+ * CVE-2020-25705 are such attacks). */
+struct net_rate {
+	uint32_t mean, mean_burst;
+	uint32_t tick, tokens;
+	uint32_t drawn_tick, rate, burst; /* this second's */
+};
+
 struct net {
 	struct counters *counters;
 	struct chunk_pool *chunks;
@@ -39,8 +51,8 @@ struct net {
 	uint32_t reply_first, reply_count;
 	uint32_t now_tick;
 	struct random *random;
-	uint32_t rate_tick, rate_tokens;
-	uint32_t rate_drawn_tick, rate, rate_burst; /* this second's */
+	struct net_rate replies_rate, errors;
+	struct reassembly reassembly;
 	uint32_t probe_tick; /* while some are INCOMPLETE: when net_tick looks at them again */
 	bool shared;
 	uint32_t requests[NET_REQUESTS];
@@ -56,9 +68,9 @@ void net_init(struct net *net, void *memory, uint32_t destination_capacity, cons
 
 /* Room for a frame of at most REPLY_INLINE bytes; NULL and a counted drop when the ring is full. */
 uint8_t *net_reply(struct net *net, uint32_t bytes);
-/* A token for a reply that an attacker could make us send: false, not counted, when the rate is used up. The
- * rate is drawn anew each second, between half and one and a half of REPLY_RATE: who counts the answers to
- * his own probes learns nothing of those to others (CVE-2016-5696 is such an attack). */
+/* A token for something that an attacker could make us send: false, not counted, when the rate is used up. */
+bool net_rate_allows(struct net *net, struct net_rate *rate);
+/* One for a reset, a challenge or the answer to a ping. */
 bool net_reply_allowed(struct net *net);
 /* The i-th of those that wait. */
 PURE_INLINE struct reply *net_reply_at(const struct net *net, uint32_t i)
@@ -72,6 +84,19 @@ enum drop_reason net_arp_input(struct net *net, const uint8_t *frame, size_t byt
 /* Answers a ping; everything else is for the caller. */
 enum drop_reason net_echo_reply(struct net *net, const uint8_t *frame, const struct ipv4_header *ip,
 				const struct icmp_message *message);
+
+/* An ICMP error about a packet of `bytes` bytes, its IPv4 header first, that came behind the Ethernet header
+ * `link`; it quotes what came as it came. None is sent where RFC 1122 section 3.2.2 forbids it, or the rate
+ * is used up. */
+void net_error(struct net *net, const uint8_t *link, const uint8_t *packet, uint32_t bytes, uint8_t type,
+	       uint8_t code, uint32_t rest);
+/* Looks at the options of a header that has any. */
+enum drop_reason net_options_input(struct net *net, const uint8_t *frame, const struct ipv4_header *ip);
+/* A protocol that is not spoken here, or a port of UDP: says so, on an interface of our own. */
+enum drop_reason net_refuse_protocol(struct net *net, const uint8_t *frame, const struct ipv4_header *ip);
+enum drop_reason net_fragment_input(struct net *net, const uint8_t *frame, const struct ipv4_header *ip);
+/* Gives up datagrams whose time is over. To be called when reassembly.next_tick is reached and any live. */
+void net_fragments_tick(struct net *net);
 
 /* Whether the link address of a destination is known; asks for it (once a second) when it is not, and
  * confirms it when it is old. */

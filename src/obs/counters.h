@@ -19,7 +19,15 @@
 	X(IP_CHECKSUM, "IPv4 header checksum is wrong") \
 	X(IP_NOT_OURS, "IPv4 packet for another address") \
 	X(IP_BAD_SOURCE, "IPv4 source address cannot be a host's") \
-	X(IP_FRAGMENT, "IPv4 fragment (reassembly is not offered yet)") \
+	X(IP_OPTIONS, "IPv4 options malformed") \
+	X(IP_SOURCE_ROUTE, "IPv4 source route: not followed, and not answered along (RFC 7126)") \
+	X(FRAGMENT_MALFORMED, \
+	  "IPv4 fragment that fits no datagram, or ECN marks that contradict each other") \
+	X(FRAGMENT_TINY, "IPv4 fragment that cuts through the TCP header (RFC 1858, RFC 3128)") \
+	X(FRAGMENT_OVERLAP, "IPv4 fragment of a datagram whose fragments overlap (RFC 5722)") \
+	X(FRAGMENT_DUPLICATE, "IPv4 fragment that came twice") \
+	X(FRAGMENT_FULL, "IPv4 datagram given up: no room for more fragments, or its source has its share") \
+	X(FRAGMENT_TIMEOUT, "IPv4 datagram that was not whole after 60 s") \
 	X(IP_PROTOCOL, "IPv4 protocol that is not spoken here") \
 	X(ICMP_MALFORMED, "ICMP message malformed") \
 	X(ICMP_CHECKSUM, "ICMP checksum is wrong") \
@@ -135,7 +143,10 @@
 	X(splice_waits, "times that a splice had to wait for room") \
 	X(splice_aborts, "connections reset since the one they were spliced with had ended") \
 	X(ip_hops_exceeded, "ICMP time exceeded received") \
+	X(ip_fragments_in, "IPv4 fragments received") \
+	X(ip_reassembled, "IPv4 datagrams made whole from fragments") \
 	X(icmp_echo_replies, "pings answered") \
+	X(icmp_errors_out, "ICMP errors sent") \
 	X(arp_requests_out, "ARP requests sent") \
 	X(arp_replies_out, "ARP replies sent") \
 	X(arp_replies_in, "ARP replies received") \

@@ -20,7 +20,7 @@
 #define ARP_HARDWARE_ETHERNET 1
 #define IP_MORE_FRAGMENTS     0x2000
 #define IP_OFFSET_MASK        0x1fff
-#define FRAGMENTS_LIVE_NS     30000000000ull /* a datagram is whole by then or never (RFC 791) */
+#define FRAGMENTS_LIVE_NS     60000000000ull /* as long as net/reassembly.h waits */
 #define ICMP_ERROR_BYTES      8              /* before the packet that an error quotes */
 
 /* ARP for IPv4 over Ethernet (RFC 826). */

@@ -89,6 +89,16 @@ uint32_t handover_sort(struct handover *handover, struct packet *packets, uint32
 	return ours;
 }
 
+void handover_pass(struct handover *handover, const struct packet *packet)
+{
+	uint32_t owner = owner_of_frame(handover->owner, packet->data, packet->bytes, handover->here);
+
+	if (owner == handover->here)
+		return;
+	give(handover, owner, packet);
+	publish_touched(handover);
+}
+
 /* --- taking --------------------------------------------------------------------- */
 
 uint32_t handover_take(struct handover *handover, uint32_t from, struct packet *packets, uint32_t max)

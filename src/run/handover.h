@@ -32,6 +32,9 @@ struct handover {
  * returns. Neighbours that ARP tells about are told to all workers. */
 uint32_t handover_sort(struct handover *handover, struct packet *packets, uint32_t count, uint64_t now_us);
 
+/* A frame of our stack's that is another worker's (stack_elsewhere): it is copied there. */
+void handover_pass(struct handover *handover, const struct packet *packet);
+
 /* What worker `from` has for us: lent until handover_release. */
 uint32_t handover_take(struct handover *handover, uint32_t from, struct packet *packets, uint32_t max);
 void handover_release(struct handover *handover, uint32_t from);

@@ -116,7 +116,12 @@ static uint32_t receive(struct worker *worker)
 		port_rx_release(port, packets, count);
 		total += count;
 	}
-	return handover ? total + receive_from_others(worker) : total;
+	if (!handover)
+		return total;
+	total += receive_from_others(worker);
+	while (stack_elsewhere(worker->config.stack, &packets[0])) /* from fragments */
+		handover_pass(handover, &packets[0]);
+	return total;
 }
 
 /* True when one of them did something. */

@@ -159,4 +159,6 @@ void stack_rebuild(struct stack *stack, uint64_t now_us)
 	blocks(core);
 	compact(core);
 	admission_rebuild(core);
+	/* What was on its way in fragments is sent again. */
+	reassembly_init(&core->net.reassembly, core->net.reassembly.datagrams, &core->counters);
 }

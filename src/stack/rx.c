@@ -93,14 +93,16 @@ static bool parse(struct core *core, const struct packet *packet, struct parsed 
 			reason = DROP_ETH_NOT_OURS;
 		if (!reason && (routes_is_local(routes, ip.source) || routes_is_broadcast(routes, ip.source)))
 			reason = DROP_IP_BAD_SOURCE;
-		if (!reason && (ip.flags & IPV4_MF || ip.fragment_offset))
-			reason = DROP_IP_FRAGMENT;
-		if (!reason && ip.protocol == IP_PROTOCOL_ICMP)
-			reason = icmp_input(core, packet->data, &ip);
-		else if (!reason && ip.protocol == IP_PROTOCOL_TCP)
+		if (!reason && unlikely(ip.header_bytes > IPV4_HEADER_BYTES))
+			reason = net_options_input(&core->net, packet->data, &ip);
+		if (!reason && unlikely(ip.flags & IPV4_MF || ip.fragment_offset))
+			reason = net_fragment_input(&core->net, packet->data, &ip);
+		else if (!reason && likely(ip.protocol == IP_PROTOCOL_TCP))
 			segment = (reason = tcp_prepare(core, packet, &ip, parsed)) == DROP_NONE;
+		else if (!reason && ip.protocol == IP_PROTOCOL_ICMP)
+			reason = icmp_input(core, packet->data, &ip);
 		else if (!reason)
-			reason = DROP_IP_PROTOCOL;
+			reason = net_refuse_protocol(&core->net, packet->data, &ip);
 	} else if (!reason) {
 		reason = DROP_ETH_TYPE;
 	}
@@ -270,6 +272,34 @@ static void burst(struct stack *stack, const struct packet *packets, uint32_t co
 	stage_begin(&core->stages, STAGE_OUTSIDE);
 }
 
+/* What fragments have made whole is taken like frames, but for the count of these. */
+static NO_INLINE void whole_input(struct stack *stack)
+{
+	struct core *core = &stack->core;
+	struct reassembly *reassembly = &core->net.reassembly;
+	const struct owner *owner = stack->config.owner;
+	struct packet packet;
+
+	while (reassembly_next(reassembly, REASSEMBLY_WHOLE, &packet)) {
+		uint32_t here = stack->config.id;
+
+		if (owner && owner_of_frame(owner, packet.data, packet.bytes, here) != here) {
+			reassembly_put_aside(reassembly);
+			continue;
+		}
+		core->counters.rx_packets--;
+		core->counters.rx_bytes -= packet.bytes;
+		burst(stack, &packet, 1);
+	}
+}
+
+bool stack_elsewhere(struct stack *stack, struct packet *packet)
+{
+	struct reassembly *reassembly = &stack->core.net.reassembly;
+
+	return unlikely(reassembly->aside) && reassembly_next(reassembly, REASSEMBLY_ASIDE, packet);
+}
+
 void stack_rx(struct stack *stack, uint64_t now_us, struct packet *packets, uint32_t count)
 {
 	stack_set_time(stack, now_us);
@@ -278,4 +308,6 @@ void stack_rx(struct stack *stack, uint64_t now_us, struct packet *packets, uint
 		wheel_expire(stack->core.wheel, stack->core.now_tick, NULL, 0);
 	for (uint32_t done = 0; done < count; done += STACK_BURST)
 		burst(stack, packets + done, MIN_OF(count - done, (uint32_t)STACK_BURST));
+	if (unlikely(stack->core.net.reassembly.ready))
+		whole_input(stack);
 }

@@ -93,6 +93,10 @@ void stack_fini(struct stack *stack);
 /* Takes any number of frames. Frames are only lent: none is kept. */
 void stack_rx(struct stack *stack, uint64_t now_us, struct packet *packets, uint32_t count);
 
+/* The next frame that belongs to another worker (config.owner says whose): part of a datagram whose fragments
+ * came here. Its bytes are lent until the next call of any function of the stack. False: there is none. */
+bool stack_elsewhere(struct stack *stack, struct packet *packet);
+
 /* Runs what is due by time (some thousand timers a call), then fills up to `max` of the given frames; returns
  * how many. When it returns `max` there may be more; stack_deadline tells of all else that is left. Call it
  * at the end of every burst and at every deadline. */

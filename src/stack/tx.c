@@ -94,6 +94,9 @@ static void run_timers(struct stack *stack)
 	time_wait_expire(core);
 	if (core->net.destinations.probing && tick_reached(core->net.probe_tick, core->now_tick))
 		net_tick(&core->net);
+	if (unlikely(core->net.reassembly.live) &&
+	    tick_reached(core->net.reassembly.next_tick, core->now_tick))
+		net_fragments_tick(&core->net);
 }
 
 static uint32_t ready_pop(struct core *core)
@@ -275,6 +278,7 @@ uint64_t stack_deadline(const struct stack *stack)
 		nearer(has, tick, core->now_tick, &best);
 	}
 	nearer(core->net.destinations.probing > 0, core->net.probe_tick, core->now_tick, &best);
+	nearer(core->net.reassembly.live > 0, core->net.reassembly.next_tick, core->now_tick, &best);
 	if (best == INT64_MAX)
 		return UINT64_MAX;
 	if (best <= 0)

@@ -189,6 +189,25 @@ static void verify_chunks(const struct core *core, const struct census *census)
 	CHECK(owned == live && bytes == core->chunks.bytes_live);
 }
 
+/* Datagrams and their pages agree with the counts. */
+static void verify_fragments(const struct reassembly *table)
+{
+	uint32_t states[REASSEMBLY_ASIDE + 1] = {0}, pages = 0;
+
+	for (uint32_t i = 0; i < REASSEMBLY_MAX; i++) {
+		const struct reassembly_datagram *datagram = &table->datagrams[i];
+
+		CHECK(datagram->state <= REASSEMBLY_ASIDE);
+		states[datagram->state]++;
+		if (datagram->state == REASSEMBLY_FREE || datagram->state == REASSEMBLY_DEAD)
+			CHECK(datagram->page_count == 0);
+		pages += datagram->page_count;
+	}
+	CHECK(table->live == REASSEMBLY_MAX - states[REASSEMBLY_FREE]);
+	CHECK(table->ready == states[REASSEMBLY_WHOLE] && table->aside == states[REASSEMBLY_ASIDE]);
+	CHECK(pages == pool_live(&table->pages));
+}
+
 static void sum_references(void *context, const struct message *message)
 {
 	*(uint64_t *)context += message->references;
@@ -245,6 +264,7 @@ void stack_verify(const struct stack *stack)
 	CHECK(core->table.live == census.live + usage.half_open + usage.time_wait);
 	CHECK(flow_table_verify(&core->table));
 	verify_chunks(core, &census);
+	verify_fragments(&core->net.reassembly);
 	verify_destinations(core, &census);
 	verify_half_opens(core);
 	verify_time_waits(core);

@@ -19,6 +19,7 @@
 #define ICMP_CODE_PORT_UNREACHABLE     3
 #define ICMP_CODE_FRAGMENTATION_NEEDED 4
 #define ICMP_CODE_SOURCE_ROUTE_FAILED  5
+#define ICMP_CODE_REASSEMBLY_TIME      1 /* of time exceeded */
 
 struct icmp_message {
 	uint8_t type, code;

@@ -82,6 +82,51 @@ static void arp(struct world *world, unsigned to)
 	send(world, to, frame, ETH_HEADER_BYTES + (draw(world, 8) ? ARP_BYTES : draw(world, ARP_BYTES)));
 }
 
+/* A header with one option, well-formed or not. */
+static void option(struct world *world, unsigned to)
+{
+	static const uint8_t kinds[] = {0, 1, 7, 68, 131, 137, 148, 99};
+	uint8_t frame[FRAME_ROOM] = {0}, *ip = frame + ETH_HEADER_BYTES;
+	uint32_t bytes = headers(frame, to, host_ip(HOSTILE), IP_PROTOCOL_TCP, 8 + 20);
+
+	ip[0] = 0x47;
+	ip[20] = kinds[draw(world, ARRAY_COUNT(kinds))];
+	ip[21] = (uint8_t)draw(world, 10);
+	ip[22] = (uint8_t)draw(world, 12);
+	frame_fix_checksums(frame);
+	send(world, to, frame, bytes);
+}
+
+/* Pieces of datagrams with few numbers: they overlap, disagree, come twice or are never whole. Now and then
+ * two of them are a good ping. */
+static void fragments(struct world *world, unsigned to)
+{
+	bool good = draw(world, 3) == 0;
+	uint16_t id = (uint16_t)draw(world, 40);
+
+	for (uint32_t i = 0; i < 2 + draw(world, 3); i++) {
+		uint8_t frame[FRAME_ROOM] = {0}, *ip = frame + ETH_HEADER_BYTES;
+		uint32_t offset = good ? i * 3 : draw(world, 9), bytes = good ? 24 : 4 * draw(world, 15);
+		bool more = good ? i == 0 : draw(world, 4) > 0;
+		uint16_t check;
+		uint32_t total = headers(frame, to, host_ip(HOSTILE),
+					 draw(world, 2) || good ? IP_PROTOCOL_ICMP : IP_PROTOCOL_TCP, bytes);
+
+		if (good && i == 0) { /* an echo request of nothing but zeros, and its sum */
+			ip[IPV4_HEADER_BYTES] = ICMP_ECHO_REQUEST;
+			put16(ip + IPV4_HEADER_BYTES + 2, 0xf7ff);
+		}
+		put16(ip + 4, good ? (uint16_t)(id + 1000) : id);
+		put16(ip + 6, (uint16_t)((more ? IPV4_MF : 0) | offset));
+		put16(ip + 10, 0);
+		check = csum_finish(csum_add(0, ip, IPV4_HEADER_BYTES));
+		memcpy(ip + 10, &check, sizeof(check));
+		send(world, to, frame, total);
+		if (draw(world, 8) == 0)
+			send(world, to, frame, total);
+	}
+}
+
 /* An IPv4 packet with something wrong in its header. */
 static void bad_ip(struct world *world, unsigned to)
 {
@@ -110,8 +155,11 @@ static void bad_ip(struct world *world, unsigned to)
 		put32(ip + 16, 0x0a000077);
 		break;
 	case 6:
-		put16(ip + 6, (uint16_t)(IPV4_MF | draw(world, 100)));
-		break;
+		if (draw(world, 4) == 0)
+			option(world, to);
+		else
+			fragments(world, to);
+		return;
 	case 7:
 		ip[9] = (uint8_t)(draw(world, 2) ? IP_PROTOCOL_UDP : 132);
 		break;

@@ -83,6 +83,11 @@ static const char *const impossible_events[] = {
 	NULL,
 };
 
+static const char *const impossible_drops[] = {
+	"PORT_FRAME", /* a reply is never longer than the MTU, and frames here hold that */
+	NULL,
+};
+
 static bool listed(const char *const *list, const char *name)
 {
 	for (; *list; list++) {
@@ -258,7 +263,7 @@ static unsigned check_events(const struct counters *sum)
 		failed++;
 	}
 	for (unsigned i = 1; i < DROP_COUNT; i++) {
-		if (sum->drops[i] > 0)
+		if (sum->drops[i] > 0 || listed(impossible_drops, drop_reason_name(i)))
 			continue;
 		printf("not ok - drop reason %s never occurred\n", drop_reason_name(i));
 		failed++;
