@@ -54,6 +54,7 @@ enum c10m_close_reason {
 	C10M_CLOSE_STOPPED,     /* the worker stopped */
 	C10M_CLOSE_DEADLINE,    /* first_byte_ms, idle_ms or unsent_ms of the service is over */
 	C10M_CLOSE_SPLICED,     /* the connection that it was spliced with did not end in order */
+	C10M_CLOSE_MEMORY,      /* memory has run out, and the peer kept its window closed (RFC 6429) */
 };
 
 /* Bits of c10m_service.flags. */
@@ -62,6 +63,9 @@ enum c10m_close_reason {
 	0x2u /* what comes is acknowledged at once: for those who mostly do not answer it soon */
 #define C10M_SPLICE \
 	0x40u /* connections may be spliced (c10m_splice): each takes 8 bytes of its block for it */
+/* user_timeout_ms, where it is set, is told to the peer, and what the peer tells is heeded: the larger of
+ * both counts, 100 s at least without a time of our own, user_timeout_max_ms at most (RFC 5482). */
+#define C10M_USER_TIMEOUT_OPTION 0x4u
 
 /* --- Limits: who may connect to a service, and how often.
  *
@@ -176,6 +180,11 @@ struct c10m_service {
 	 * --receive-max where receive_bytes is 0, too, else not at all. All windows of a worker together are
 	 * bounded besides (docs/tcp.md). */
 	uint32_t receive_max_bytes;
+
+	/* The peer tells of urgent data, or of more of it: c10m_urgent_bytes. It comes before the on_data of
+	 * what came with it; the data itself is kept in line (RFC 6093). NULL: not of interest. */
+	void (*on_urgent)(c10m_conn *conn);
+	uint32_t user_timeout_max_ms; /* with C10M_USER_TIMEOUT_OPTION; 0: an hour */
 };
 
 /* Runs services until SIGINT, SIGTERM or c10m_stop. Options in argv choose interface, address and limits
@@ -230,6 +239,13 @@ C10M_API size_t c10m_send(c10m_conn *conn, const void *data, size_t len);
 /* Bytes that c10m_send would accept now, as far as send_bytes says. To ask is not to wait: on_writable comes
  * only after c10m_send, or c10m_conn_send_message, took less than it was given. */
 C10M_API size_t c10m_send_room(const c10m_conn *conn);
+/* The same for data that the peer is told to be urgent, up to its last byte (RFC 9293 section 3.8.5): for
+ * protocols that ask for it; new ones should not (RFC 6093). When no memory is left to note that, it goes as
+ * plain data. */
+C10M_API size_t c10m_send_urgent(c10m_conn *conn, const void *data, size_t len);
+/* How many bytes of what was not consumed yet, and of what will come, lie before the end of urgent data. 0:
+ * no urgent data is left, or no memory was to note it. */
+C10M_API size_t c10m_urgent_bytes(const c10m_conn *conn);
 /* Offers unread data to on_data again, once the current callback has returned. */
 C10M_API void c10m_resume(c10m_conn *conn);
 
@@ -247,7 +263,7 @@ C10M_API void c10m_set_timer(c10m_conn *conn, uint32_t ms);
 /* Changes the service's defaults for one connection. */
 C10M_API void c10m_set_nodelay(c10m_conn *conn, int on);
 C10M_API void c10m_set_keepalive(c10m_conn *conn, uint32_t ms);
-C10M_API void c10m_set_user_timeout(c10m_conn *conn, uint32_t ms);
+C10M_API void c10m_set_user_timeout(c10m_conn *conn, uint32_t ms); /* the peer changes it no more */
 
 /* Addresses of our own beside the worker's, all fit to connect from: those of --source-net. Returns how many,
  * 0 when there are none; they follow each other from *first on. */

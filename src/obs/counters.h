@@ -113,6 +113,9 @@
 	X(tcp_keepalive_probes, "keepalive probes sent") \
 	X(tcp_keepalive_timeouts, "connections ended by keepalive") \
 	X(tcp_user_timeouts, "connections given up: data unacknowledged too long") \
+	X(tcp_user_timeouts_learnt, "user timeouts that peers told of (RFC 5482)") \
+	X(tcp_urgent_in, "times a peer told of urgent data, or of more of it") \
+	X(tcp_urgent_out, "times we began to tell of urgent data") \
 	X(tcp_connect_timeouts, "connection attempts that were not answered") \
 	X(tcp_first_byte_deadlines, "connections ended: no first byte in time") \
 	X(tcp_idle_deadlines, "connections ended: idle for too long") \
@@ -133,6 +136,7 @@
 	X(tcp_path_mtu_lowered, "path MTU lowered by ICMP") \
 	X(tcp_soft_errors, "soft errors reported by ICMP") \
 	X(tcp_send_refused, "sends that found no chunk") \
+	X(tcp_pinned_ended, "connections ended for their memory: the peer kept its window closed") \
 	X(fanouts, "fan-outs that were worked off") \
 	X(fanout_queued, "messages that fan-outs have queued") \
 	X(fanout_skipped, "receivers that fan-outs have skipped") \

@@ -251,6 +251,7 @@ static int error_of(enum c10m_close_reason reason)
 		[C10M_CLOSE_STOPPED] = -ESHUTDOWN,
 		[C10M_CLOSE_DEADLINE] = -ETIMEDOUT,
 		[C10M_CLOSE_SPLICED] = -ECONNABORTED,
+		[C10M_CLOSE_MEMORY] = -ENOBUFS,
 	};
 
 	return (size_t)reason < ARRAY_COUNT(errors) ? errors[reason] : -EIO;

@@ -153,6 +153,22 @@ size_t c10m_send(c10m_conn *conn, const void *data, size_t len)
 	return accepted;
 }
 
+size_t c10m_send_urgent(c10m_conn *conn, const void *data, size_t len)
+{
+	struct core *core = core_of(conn);
+	struct tcb *tcb = tcb_of(conn);
+	size_t accepted = c10m_send(conn, data, len);
+
+	if (accepted && urgent_begin(core, tcb))
+		tcb->pending |= TCB_ACK_NOW; /* a closed window does not hold the pointer back */
+	return accepted;
+}
+
+size_t c10m_urgent_bytes(const c10m_conn *conn)
+{
+	return urgent_left(core_of(conn), tcb_of(conn));
+}
+
 size_t c10m_send_room(const c10m_conn *conn)
 {
 	const struct tcb *tcb = tcb_of(conn);
@@ -294,7 +310,9 @@ void c10m_set_keepalive(c10m_conn *conn, uint32_t ms)
 
 void c10m_set_user_timeout(c10m_conn *conn, uint32_t ms)
 {
-	tcb_of(conn)->user_timeout_ms = MIN_OF(ms, TICKS_MAX_AHEAD);
+	tcb_of(conn)->user_timeout_ms = MIN_OF(ms, TICKS_MAX_AHEAD) & 0x7fffffffu;
+	tcb_of(conn)->timeout_set = 1;
+	user_timeout_change(core_of(conn), tcb_of(conn));
 	tcp_heed_user_timeout(tcb_of(conn));
 	conn_file_timers(core_of(conn), index_of(conn));
 }
@@ -310,8 +328,9 @@ uint32_t c10m_source_net(const c10m_worker *worker, uint32_t *first)
 static bool port_is_free(void *context, const struct tuple4 *tuple)
 {
 	struct core *core = context;
+	uint32_t ref = core_find(core, tuple, core_hash(core, tuple));
 
-	return core_find(core, tuple, core_hash(core, tuple)) == FLOW_NONE;
+	return ref == FLOW_NONE || time_wait_may_reuse(core, ref);
 }
 
 /* Whether the answers will come to us. */

@@ -244,14 +244,24 @@ bool sock_settle(struct core *core, uint32_t index)
 	return true;
 }
 
+/* What comes before the data. */
+static void announce(struct core *core, const struct tcp_result *result)
+{
+	struct tcb *tcb = tcb_at(core, result->index);
+
+	if (result->events & TCP_EVENT_OPEN && reads(tcb)) /* else closed before it was open */
+		call(core, result->index, service_of(core, tcb)->on_open);
+	if (result->events & TCP_EVENT_URGENT && reads(tcb))
+		call(core, result->index, service_of(core, tcb)->on_urgent);
+}
+
 void sock_input(struct core *core, const struct tcp_result *result)
 {
 	uint32_t index = result->index;
 	struct tcb *tcb = tcb_at(core, index);
-	const struct c10m_service *service = service_of(core, tcb);
 
-	if (result->events & TCP_EVENT_OPEN && reads(tcb)) /* else closed before it was open */
-		call(core, index, service->on_open);
+	if (unlikely(result->events & (TCP_EVENT_OPEN | TCP_EVENT_URGENT)))
+		announce(core, result);
 	if (result->events & TCP_EVENT_CLOSED) {
 		conn_end(core, index, result->reason);
 		return;

@@ -268,6 +268,8 @@ static void services_init(struct core *core, const struct stack_config *config)
 			.groups_at = (uint32_t)groups_at(from),
 			.nodelay = from->flags & C10M_NODELAY,
 			.splices = from->flags & C10M_SPLICE,
+			.tells_timeout = from->flags & C10M_USER_TIMEOUT_OPTION,
+			.user_timeout_max_ms = MIN_OF(from->user_timeout_max_ms, TICKS_MAX_AHEAD),
 			.delayed_ack_ms = from->flags & C10M_QUICKACK ? 0 : config->delayed_ack_ms,
 		};
 		core->services[i].wscale = scale_for(core->services[i].receive_max_bytes);
@@ -403,7 +405,7 @@ struct stack *stack_init(struct arena *arena, const struct stack_config *config,
 	stack->core.net.resolved = conn_waiters;
 	stack->core.net.context = &stack->core;
 	ports_init(&stack->core.ports, &header->secrets.port);
-	stack->core.challenge_tick = stack->core.now_tick - TICKS_PER_SECOND;
+	stack->core.challenge_tick = stack->core.pressure_tick = stack->core.now_tick - TICKS_PER_SECOND;
 	lists_init(&stack->core);
 	settings_init(&stack->core, &full);
 	services_init(&stack->core, &full);

@@ -84,6 +84,8 @@ static void run_timers(struct stack *stack)
 		sweep(core);
 	if (unlikely(core->reroute_left))
 		tcp_reroute(core);
+	if (unlikely(core->pressure_left))
+		pressure_relieve(core);
 	if (unlikely(core->admission.recounting))
 		admission_recount(core);
 	if (unlikely(sock_can_feed(core)))
@@ -261,8 +263,8 @@ uint64_t stack_deadline(const struct stack *stack)
 	uint32_t tick = 0;
 	bool has;
 
-	if (stack_has_output(stack) || core->sweep_left || core->reroute_left || core->admission.recounting ||
-	    sock_can_feed(core))
+	if (stack_has_output(stack) || core->sweep_left || core->reroute_left || core->pressure_left ||
+	    core->admission.recounting || sock_can_feed(core))
 		return core->now_us;
 	has = wheel_next(core->wheel, &tick);
 	nearer(has, tick, core->now_tick, &best);

@@ -157,7 +157,7 @@ uint32_t conn_take(struct core *core, const struct tuple4 *tuple, uint8_t servic
 	tcb->last_rx_tick = core->now_tick;
 	tcb->options = sweeps_missed(core, index);
 	tcb->keepalive_ms = settings->keepalive_ms;
-	tcb->user_timeout_ms = settings->user_timeout_ms;
+	tcb->user_timeout_ms = settings->user_timeout_ms & 0x7fffffffu;
 	if (settings->nodelay)
 		tcb->options |= TCB_NODELAY;
 	if (settings->keepalive_ms)

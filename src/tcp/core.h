@@ -67,8 +67,9 @@ struct tcp_service {
 	const struct c10m_congestion_control *congestion;
 	uint16_t port;
 	uint32_t groups, groups_at; /* how many a connection may be in; where they stand in its block */
-	bool nodelay;
-	bool splices;   /* each connection has room for a splice */
+	bool splices;               /* each connection has room for a splice */
+	bool nodelay, tells_timeout;
+	uint32_t user_timeout_max_ms;
 	uint8_t wscale; /* the least that tells of receive_max_bytes */
 };
 
@@ -133,8 +134,9 @@ struct core {
 	struct admission admission;
 	struct tune_slot *tune;
 	uint32_t tune_mask;
-	uint64_t tuned_bytes; /* by which all windows together have grown */
-	uint64_t chunk_bytes; /* of all chunks there are */
+	uint64_t tuned_bytes;                  /* by which all windows together have grown */
+	uint64_t chunk_bytes;                  /* of all chunks there are */
+	uint32_t pressure_left, pressure_tick; /* blocks to be asked for memory; since when */
 	struct stages stages;
 	uint64_t owned[65536 / 64]; /* a bit for each port that is ours to answer for */
 	uint8_t listeners[65536];   /* service + 1 of a port; 0: nobody */
@@ -146,6 +148,7 @@ struct core {
 #define TCP_EVENT_WRITABLE 0x04u
 #define TCP_EVENT_CLOSED   0x08u /* reason */
 #define TCP_EVENT_RESET    0x10u /* the segment is to be answered by a reset */
+#define TCP_EVENT_URGENT   0x20u /* there is urgent data, or more of it */
 
 struct tcp_result {
 	uint32_t events;
@@ -231,8 +234,22 @@ PURE_INLINE struct tcp_extension *tcb_extension(const struct core *core, const s
 	return tcb->extension == POOL_NONE ? NULL : pool_at(&core->extensions, tcb->extension);
 }
 /* Attaches one, if there is none yet, for this use; NULL when none is left, counted. */
-struct tcp_extension *extension_hold(struct core *core, struct tcb *tcb, uint8_t use);
-void extension_drop(struct core *core, struct tcb *tcb, uint8_t uses);
+struct tcp_extension *extension_hold(struct core *core, struct tcb *tcb, uint16_t use);
+void extension_drop(struct core *core, struct tcb *tcb, uint16_t uses);
+
+/* --- urgent.c: urgent data (RFC 6093) */
+bool urgent_input(struct core *core, struct tcb *tcb,
+		  const struct tcp_segment *segment);                 /* more than before */
+uint32_t urgent_left(const struct core *core, const struct tcb *tcb); /* bytes to be read, up to its end */
+bool urgent_begin(struct core *core, struct tcb *tcb); /* all that is queued is; false: it cannot be told */
+void urgent_tell(struct core *core, struct tcb *tcb, struct tcp_segment *segment);
+void urgent_acked(struct core *core, struct tcb *tcb);
+
+/* --- user_timeout.c: the option of RFC 5482 */
+uint16_t user_timeout_offer(const struct core *core, uint8_t service, uint32_t ms);
+void user_timeout_learn(struct core *core, struct tcb *tcb, uint16_t raw);
+void user_timeout_change(struct core *core, struct tcb *tcb); /* another one is to be told */
+void user_timeout_tell(struct core *core, struct tcb *tcb, struct tcp_segment *segment);
 
 /* --- sack.c: what is told of data out of order (RFC 2018), and of data that came twice (RFC 2883) */
 /* chunk: where its last byte is kept. */
@@ -287,6 +304,10 @@ PURE_INLINE uint32_t tcp_receive_limit(const struct core *core, const struct tcb
 				(uint64_t)service->receive_max_bytes);
 }
 
+/* --- pressure.c: memory has run out */
+void pressure_begin(struct core *core);   /* no chunk was left; once a second at most */
+void pressure_relieve(struct core *core); /* looks at some blocks, while pressure_left is not 0 */
+
 /* --- segment.c: segments that belong to no block */
 void tcp_send_reset(struct core *core, const uint8_t *frame, const struct tuple4 *tuple,
 		    const struct tcp_segment *segment);
@@ -310,6 +331,11 @@ void time_wait_enter(struct core *core, const struct tcb *tcb);
 /* True when the segment is a SYN that may start a new connection: the entry is gone. */
 bool tcp_time_wait_input(struct core *core, const uint8_t *frame, uint32_t index,
 			 const struct tcp_segment *segment, enum drop_reason *reason);
+/* Whether a port of ours may connect to the same end again (RFC 6191): both know old segments by their
+ * timestamps. ref: what the flow table has of it. */
+bool time_wait_may_reuse(const struct core *core, uint32_t ref);
+uint32_t time_wait_reuse(struct core *core,
+			 uint32_t ref); /* takes it; returns what it would have sent next */
 void time_wait_expire(struct core *core);
 bool time_wait_deadline(const struct core *core, uint32_t *tick);
 

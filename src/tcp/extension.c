@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-struct tcp_extension *extension_hold(struct core *core, struct tcb *tcb, uint8_t use)
+struct tcp_extension *extension_hold(struct core *core, struct tcb *tcb, uint16_t use)
 {
 	struct tcp_extension *extension = tcb_extension(core, tcb);
 
@@ -23,13 +23,13 @@ struct tcp_extension *extension_hold(struct core *core, struct tcb *tcb, uint8_t
 	return extension;
 }
 
-void extension_drop(struct core *core, struct tcb *tcb, uint8_t uses)
+void extension_drop(struct core *core, struct tcb *tcb, uint16_t uses)
 {
 	struct tcp_extension *extension = tcb_extension(core, tcb);
 
 	if (!extension)
 		return;
-	extension->uses &= (uint8_t)~uses;
+	extension->uses &= (uint16_t)~uses;
 	if (extension->uses)
 		return;
 	pool_give(&core->extensions, tcb->extension);

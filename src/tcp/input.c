@@ -196,6 +196,7 @@ static void recover(struct core *core, struct tcb *tcb, const struct tcp_segment
 static void flight_acked(struct core *core, struct tcb *tcb)
 {
 	probe_acked(core, tcb, false);
+	urgent_acked(core, tcb);
 	if (tcb->snd_una != tcb->snd_nxt)
 		return;
 	probe_cancel(core, tcb);
@@ -534,14 +535,32 @@ static enum drop_reason syn_received_ack(struct core *core, struct tcb *tcb,
 	return DROP_NONE;
 }
 
+/* What few segments carry. */
+static NO_INLINE void rare_input(struct core *core, struct tcb *tcb, const struct tcp_segment *segment,
+				 struct tcp_result *result)
+{
+	if (segment->flags & TCP_URG && urgent_input(core, tcb, segment))
+		result->events |= TCP_EVENT_URGENT;
+	if (segment->options & TCP_OPT_USER_TIMEOUT)
+		user_timeout_learn(core, tcb, segment->user_timeout);
+}
+
+static bool has_rare(const struct tcp_segment *segment)
+{
+	return segment->flags & TCP_URG || segment->options & TCP_OPT_USER_TIMEOUT;
+}
+
 /* A closed window still takes acknowledgements (RFC 9293 section 3.10.7.4). So does the sequence number
  * before it: who probes our window does not count that byte as sent, and without its acknowledgements two
  * that probe each other would exchange answers for ever. */
 static void ack_out_of_window(struct core *core, struct tcb *tcb, const struct tcp_segment *segment,
 			      struct tcp_result *result)
 {
-	if (ack_input(core, tcb, segment, result))
-		heard(core, tcb, segment);
+	if (!ack_input(core, tcb, segment, result))
+		return;
+	heard(core, tcb, segment);
+	if (has_rare(segment)) /* RFC 9293 section 3.4: URG counts before a closed window, too */
+		rare_input(core, tcb, segment, result);
 }
 
 enum drop_reason tcp_input(struct core *core, struct tcb *tcb, const struct tcp_segment *segment,
@@ -587,6 +606,8 @@ enum drop_reason tcp_input(struct core *core, struct tcb *tcb, const struct tcp_
 	if (!ack_input(core, tcb, segment, result))
 		return DROP_TCP_ACK_INVALID;
 	heard(core, tcb, segment);
+	if (unlikely(has_rare(segment)))
+		rare_input(core, tcb, segment, result);
 	return text_input(core, tcb, segment, result);
 }
 

@@ -78,8 +78,12 @@ static void syn_ack(struct core *core, const struct eth_address *to, const struc
 		.wscale = core->services[entry->service].wscale,
 		.ts_val = ts_val,
 		.ts_ecr = entry->ts_recent,
+		.user_timeout = user_timeout_offer(core, entry->service,
+						   core->services[entry->service].user_timeout_ms),
 	};
 
+	if (segment.user_timeout)
+		segment.options |= TCP_OPT_USER_TIMEOUT;
 	tcp_reply(core, to, &entry->tuple, &segment);
 }
 
@@ -94,6 +98,7 @@ static void fill(struct core *core, struct half_open *entry, const struct tuple4
 	entry->window = segment->window;
 	entry->wscale = segment->wscale;
 	entry->ts_recent = segment->ts_val;
+	entry->user_timeout = segment->user_timeout;
 	entry->ts_offset = core_ts_offset(core, tuple);
 	entry->born_us = (uint32_t)core->now_us;
 	if (segment->options & TCP_OPT_TIMESTAMPS && !core->settings.no_timestamps)
@@ -249,6 +254,7 @@ static enum drop_reason establish(struct core *core, const struct half_open *ent
 	destination_hold(&core->net.destinations, destination);
 	tcb->ts_offset = entry->ts_offset;
 	tcp_learn_syn_options(core, tcb, &options);
+	user_timeout_learn(core, tcb, entry->user_timeout);
 	tcp_open_setup(core, tcb, entry->iss, entry->irs);
 	tcb->state = TCP_ESTABLISHED;
 	tcb->snd_wl1 = entry->irs;

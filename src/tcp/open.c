@@ -34,6 +34,8 @@ void tcp_learn_syn_options(struct core *core, struct tcb *tcb, const struct tcp_
 	}
 	if (segment->options & TCP_OPT_SACK_PERMITTED && !core->settings.no_sack)
 		tcb->options |= TCB_SACK;
+	if (segment->options & TCP_OPT_USER_TIMEOUT)
+		user_timeout_learn(core, tcb, segment->user_timeout);
 	tcp_set_mss(core, tcb, MAX_OF(peer_mss, 48u));
 }
 
@@ -64,10 +66,11 @@ void tcp_open_setup(struct core *core, struct tcb *tcb, uint32_t iss, uint32_t i
 int tcp_connect(struct core *core, const struct tuple4 *tuple, uint8_t service, uint32_t *index)
 {
 	uint64_t hash = core_hash(core, tuple);
+	uint32_t ref = core_find(core, tuple, hash), iss = core_isn(core, tuple);
 	struct tcb *tcb;
 	uint16_t destination;
 
-	if (core_find(core, tuple, hash) != FLOW_NONE)
+	if (ref != FLOW_NONE && !time_wait_may_reuse(core, ref))
 		return -EADDRINUSE;
 	destination = destination_for(&core->net.destinations, tuple->remote_ip, 0);
 	if (!destination) {
@@ -79,6 +82,8 @@ int tcp_connect(struct core *core, const struct tuple4 *tuple, uint8_t service, 
 	if (*index == POOL_NONE)
 		return -ENOMEM;
 	tcb = tcb_at(core, *index);
+	if (ref != FLOW_NONE)
+		iss = seq_max(iss, time_wait_reuse(core, ref) + 1);
 	if (!core_insert(core, hash, flow_ref(FLOW_BLOCK, *index))) {
 		tcb->state = TCB_FREE;
 		pool_give(&core->blocks, *index);
@@ -90,7 +95,7 @@ int tcp_connect(struct core *core, const struct tuple4 *tuple, uint8_t service, 
 	tcb->ts_offset = core_ts_offset(core, tuple);
 	tcb->options |= TCB_ACTIVE_OPEN;
 	tcb->mss = 536;
-	tcp_open_setup(core, tcb, core_isn(core, tuple), 0);
+	tcp_open_setup(core, tcb, iss, 0);
 	tcb->snd_una--; /* the SYN itself */
 	tcb->timers &= (uint8_t)~TCB_TIMER_KEEP;
 	tcb->pending |= TCB_RTX;

@@ -59,6 +59,17 @@ static void leave_cutting(struct core *core, const struct tcb *tcb, struct packe
 	core->counters.tcp_segments_out += (packet->bytes - headers - 1) / tcb->mss;
 }
 
+/* What is told beside the usual. */
+static void extension_tell(struct core *core, struct tcb *tcb, struct tcp_segment *segment, uint8_t *blocks)
+{
+	if (tcb_extension(core, tcb)->uses & EXTENSION_TIMEOUT)
+		user_timeout_tell(core, tcb, segment);
+	else
+		sack_tell(core, tcb, segment, blocks);
+	if (tcb->extension != POOL_NONE)
+		urgent_tell(core, tcb, segment);
+}
+
 /* Fills one frame. offset: of the payload from snd_una. */
 static void emit(struct core *core, struct tcb *tcb, struct packet *packet, struct tcp_segment *segment,
 		 uint32_t offset)
@@ -78,7 +89,7 @@ static void emit(struct core *core, struct tcb *tcb, struct packet *packet, stru
 		segment->ack = tcb->rcv_nxt;
 		acknowledged(core, tcb);
 		if (unlikely(tcb->extension != POOL_NONE))
-			sack_tell(core, tcb, segment, blocks);
+			extension_tell(core, tcb, segment, blocks);
 	}
 	if (!(segment->flags & TCP_RST))
 		segment->window = window_to_advertise(core, tcb, segment->flags & TCP_SYN);
@@ -120,6 +131,9 @@ static void emit_syn(struct core *core, struct tcb *tcb, struct packet *packet)
 		segment.options |= TCP_OPT_TIMESTAMPS;
 		segment.ts_val = tcp_clock(core, tcb->ts_offset);
 	}
+	segment.user_timeout = user_timeout_offer(core, tcb->service, tcb->user_timeout_ms);
+	if (segment.user_timeout)
+		segment.options |= TCP_OPT_USER_TIMEOUT;
 	emit(core, tcb, packet, &segment, 0);
 	tcb->pending &= (uint16_t)~TCB_RTX;
 	if (tcb->backoff == 0 && !answer) {
@@ -212,6 +226,8 @@ static uint32_t frame_limit(const struct core *core, const struct tcb *tcb, cons
 
 	if (!core->settings.tx_segmentation || tcb->options & TCB_BACKED || room < HEADERS_MAX + mss)
 		return mss;
+	if (tcb->extension != POOL_NONE && tcb_extension(core, tcb)->uses & EXTENSION_URGENT_OUT)
+		return mss; /* the pointer differs from segment to segment */
 	room -= HEADERS_MAX;
 	return room - room % mss;
 }

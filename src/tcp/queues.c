@@ -106,6 +106,7 @@ uint32_t sendq_add(struct core *core, struct tcb *tcb, const uint8_t *data, uint
 
 		if (id == CHUNK_NONE) {
 			core->counters.tcp_send_refused++;
+			pressure_begin(core);
 			break;
 		}
 		done += chunk_append(core, id, data + done, wanted - done);
@@ -124,6 +125,7 @@ bool sendq_refer(struct core *core, struct tcb *tcb, uint32_t message, uint32_t 
 
 	if (id == CHUNK_NONE) {
 		core->counters.tcp_send_refused++;
+		pressure_begin(core);
 		return false;
 	}
 	chunk = chunk_at(&core->chunks, id);
@@ -288,7 +290,7 @@ void queues_free(struct core *core, struct tcb *tcb)
 	tcb->snd_bytes = tcb->rcv_bytes = 0;
 	ooo_give_all(core, tcb);
 	board_detach(core, tcb);
-	extension_drop(core, tcb, UINT8_MAX);
+	extension_drop(core, tcb, UINT16_MAX);
 }
 
 uint32_t recvq_add(struct core *core, struct tcb *tcb, const uint8_t *data, uint32_t bytes)
@@ -302,6 +304,7 @@ uint32_t recvq_add(struct core *core, struct tcb *tcb, const uint8_t *data, uint
 
 		if (id == CHUNK_NONE) {
 			tcp_window_squeeze(core, tcb);
+			pressure_begin(core);
 			break;
 		}
 		done += chunk_append(core, id, data + done, bytes - done);
@@ -458,8 +461,12 @@ static enum drop_reason ooo_store(struct core *core, struct tcb *tcb, uint32_t *
 		if (next != CHUNK_NONE)
 			stop = seq_min(stop, chunk_at(&core->chunks, next)->seq);
 		done = ooo_put(core, tcb, before, *seq, stop - *seq, data + (*seq - start));
-		if (done == 0)
-			return tcb->ooo_count >= ooo_limit(core, tcb) ? DROP_REASSEMBLY_FULL : DROP_NO_CHUNK;
+		if (done == 0 && tcb->ooo_count >= ooo_limit(core, tcb))
+			return DROP_REASSEMBLY_FULL;
+		if (done == 0) {
+			pressure_begin(core);
+			return DROP_NO_CHUNK;
+		}
 		*seq += done;
 	}
 	return DROP_NONE;

@@ -108,10 +108,10 @@ struct tcb {
 	uint32_t fin_seq;      /* TCB_FIN_HELD: of the FIN; else up to where all is acknowledged at once */
 	uint32_t unacked_tick; /* since when nothing was acknowledged */
 	uint32_t keepalive_ms;
-	uint32_t user_timeout_ms;
-	uint8_t backoff : 5, congestion : 3; /* 0: the service's */
-	uint8_t keep_probes : 4, grown : 4;  /* grown: how often the window was doubled, window.c */
-	uint16_t ooo_count;                  /* chunks */
+	uint32_t user_timeout_ms : 31, timeout_set : 1; /* timeout_set: by the application, for this one */
+	uint8_t backoff : 5, congestion : 3;            /* 0: the service's */
+	uint8_t keep_probes : 4, grown : 4; /* grown: how often the window was doubled, window.c */
+	uint16_t ooo_count;                 /* chunks */
 	uint32_t recover;
 	uint32_t min_rtt_us;   /* room for RACK */
 	uint32_t algorithm[2]; /* the congestion control's own */
@@ -137,10 +137,13 @@ _Static_assert(sizeof(struct tcb_watch) == 32, "half a cache line");
 #define EXTENSION_SEND    0x01u /* more than one chunk is queued to be sent */
 #define EXTENSION_RECEIVE 0x02u /* data out of order, or a duplicate to tell of */
 
-#define EXTENSION_BOARD  0x04u /* something has arrived beyond a hole, or was lost: TCB_BOARD */
-#define EXTENSION_UNDO   0x08u /* the last recovery may still turn out to have been for nothing */
-#define EXTENSION_PROBE  0x10u /* the tail is, or was, sent again: RFC 8985 section 7 */
-#define EXTENSION_FLIGHT (EXTENSION_UNDO | EXTENSION_PROBE) /* over when all is acknowledged */
+#define EXTENSION_BOARD      0x04u   /* something has arrived beyond a hole, or was lost: TCB_BOARD */
+#define EXTENSION_UNDO       0x08u   /* the last recovery may still turn out to have been for nothing */
+#define EXTENSION_PROBE      0x10u   /* the tail is, or was, sent again: RFC 8985 section 7 */
+#define EXTENSION_URGENT_IN  0x0020u /* urgent data is to be read, up to rcv_up */
+#define EXTENSION_URGENT_OUT 0x0040u /* urgent data is to be acknowledged, up to snd_up */
+#define EXTENSION_TIMEOUT    0x0080u /* the user timeout is to be told: RFC 5482 */
+#define EXTENSION_FLIGHT     (EXTENSION_UNDO | EXTENSION_PROBE) /* over when all is acknowledged */
 
 #define SACK_BLOCKS_MAX 4
 
@@ -168,9 +171,8 @@ struct sack_block {
 /* Attached while it holds something. */
 struct tcp_extension {
 	uint32_t owner; /* block index */
-	uint8_t uses;
-	uint8_t sack_count;
-	uint8_t has_duplicate;
+	uint16_t uses;
+	uint8_t sack_count : 4, has_duplicate : 4;
 	uint8_t probe_state : 2, after_timeout : 1, undo_timed : 1; /* undo_ts is set */
 	uint32_t snd_tail;                                          /* last chunk of the send queue */
 	uint32_t cursor_chunk, cursor_seq;        /* chunk that holds cursor_seq at its start */
@@ -188,7 +190,8 @@ struct tcp_extension {
 	uint32_t probe_end, probe_us;
 	uint32_t undo_cwnd, undo_ssthresh, undo_algorithm[2];
 	uint32_t undo_from, undo_ts, undo_bytes; /* sent again: from where, since when, how much */
-	uint32_t reserve[10];
+	uint32_t rcv_up, snd_up;                 /* what follows the last byte of urgent data */
+	uint32_t reserve[8];
 };
 
 _Static_assert(sizeof(struct tcp_extension) == 192, "whole cache lines");
@@ -206,7 +209,8 @@ struct half_open {
 	uint8_t in_use;
 	struct eth_address hop; /* where its SYN came from: answers ask for no neighbour */
 	uint8_t pad;
-	uint32_t reserve;
+	uint16_t user_timeout; /* as the peer told it, or 0 */
+	uint16_t reserve;
 };
 
 _Static_assert(sizeof(struct half_open) == 64, "one cache line");

@@ -110,6 +110,28 @@ static void acknowledge(struct core *core, const uint8_t *frame, const struct ti
 	tcp_reply(core, &eth.source, &entry->tuple, &ack);
 }
 
+/* The peer may be in TIME_WAIT as well: its clock of us must have moved on, and it may know that only to the
+ * second. */
+bool time_wait_may_reuse(const struct core *core, uint32_t ref)
+{
+	const struct time_wait *entry;
+
+	if (flow_ref_kind(ref) != FLOW_TIME_WAIT || core->settings.no_timestamps)
+		return false;
+	entry = entry_at(core, flow_ref_index(ref));
+	return entry->timestamps &&
+	       tick_reached(entry->due_tick - core->settings.time_wait_ms + TICKS_PER_SECOND, core->now_tick);
+}
+
+uint32_t time_wait_reuse(struct core *core, uint32_t ref)
+{
+	uint32_t snd_nxt = entry_at(core, flow_ref_index(ref))->snd_nxt;
+
+	core->counters.tcp_time_wait_reused++;
+	entry_free(core, flow_ref_index(ref));
+	return snd_nxt;
+}
+
 bool tcp_time_wait_input(struct core *core, const uint8_t *frame, uint32_t index,
 			 const struct tcp_segment *segment, enum drop_reason *reason)
 {

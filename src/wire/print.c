@@ -146,6 +146,10 @@ static void add_tcp_options(struct line *line, const struct tcp_segment *segment
 		line_add(line, "%swscale %u", separator, segment->wscale);
 		separator = ",";
 	}
+	if (segment->options & TCP_OPT_USER_TIMEOUT) {
+		line_add(line, "%suto %u", separator, segment->user_timeout);
+		separator = ",";
+	}
 	if (segment->options & TCP_OPT_SACK)
 		add_sack(line, segment, separator);
 	line_add(line, ">");

@@ -10,6 +10,7 @@
 #define KIND_SACK_PERMITTED 4
 #define KIND_SACK           5
 #define KIND_TIMESTAMPS     8
+#define KIND_USER_TIMEOUT   28
 
 #define WSCALE_MAX 14
 
@@ -40,6 +41,12 @@ static bool parse_option(const uint8_t *at, uint32_t bytes, struct tcp_segment *
 		segment->options |= TCP_OPT_TIMESTAMPS;
 		segment->ts_val = get32(at + 2);
 		segment->ts_ecr = get32(at + 6);
+		return true;
+	case KIND_USER_TIMEOUT:
+		if (bytes != 4)
+			return true; /* RFC 5482 section 4: ignored */
+		segment->options |= TCP_OPT_USER_TIMEOUT;
+		segment->user_timeout = get16(at + 2);
 		return true;
 	default:
 		return true;
@@ -97,6 +104,10 @@ uint32_t tcp_emit_options(uint8_t *at, const struct tcp_segment *segment)
 	}
 	if (segment->options & TCP_OPT_WSCALE) {
 		put32(option, 0x01030300u | segment->wscale);
+		option += 4;
+	}
+	if (segment->options & TCP_OPT_USER_TIMEOUT) {
+		put32(option, 0x1c040000u | segment->user_timeout);
 		option += 4;
 	}
 	if (option < end) {

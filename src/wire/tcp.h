@@ -24,6 +24,7 @@
 #define TCP_OPT_TIMESTAMPS     0x04
 #define TCP_OPT_SACK_PERMITTED 0x08
 #define TCP_OPT_SACK           0x10
+#define TCP_OPT_USER_TIMEOUT   0x20
 
 struct tcp_segment {
 	uint32_t seq, ack;
@@ -38,6 +39,7 @@ struct tcp_segment {
 	uint16_t header_bytes;
 	uint32_t ts_val, ts_ecr;
 	uint32_t payload_bytes;
+	uint16_t user_timeout; /* RFC 5482: minutes when the top bit is set, else seconds */
 	const uint8_t *payload;
 	const uint8_t *sack;
 };
@@ -114,6 +116,8 @@ PURE_INLINE uint32_t tcp_header_bytes(uint8_t options, uint8_t sack_blocks)
 		bytes += 4;
 	if (options & TCP_OPT_WSCALE)
 		bytes += 4;
+	if (options & TCP_OPT_USER_TIMEOUT)
+		bytes += 4;
 	if (!(options & TCP_OPT_SACK) || sack_blocks == 0)
 		return bytes;
 	fit = (TCP_HEADER_BYTES_MAX - 4 - bytes) / 8;
@@ -124,8 +128,8 @@ PURE_INLINE uint32_t tcp_header_bytes(uint8_t options, uint8_t sack_blocks)
 uint32_t tcp_emit_options(uint8_t *at, const struct tcp_segment *segment);
 
 /* Writes header and options with a checksum field of zero; returns header bytes. Order of options:
- * MSS, SACK permitted, timestamps, NOP, window scale; without SYN: NOP NOP timestamps, NOP NOP SACK.
- * segment->sack points to blocks in network order. */
+ * MSS, SACK permitted, timestamps, NOP, window scale, user timeout; without SYN: NOP NOP timestamps, NOP NOP
+ * SACK. segment->sack points to blocks in network order. */
 PURE_INLINE uint32_t tcp_emit(uint8_t *at, const struct tcp_segment *segment)
 {
 	uint32_t header_bytes = TCP_HEADER_BYTES;

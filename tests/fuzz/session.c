@@ -171,7 +171,7 @@ static void on_timer(c10m_conn *conn)
 
 static void on_close(c10m_conn *conn, enum c10m_close_reason reason)
 {
-	CHECK(reason <= C10M_CLOSE_SPLICED);
+	CHECK(reason <= C10M_CLOSE_MEMORY);
 	trace("close", NULL, 0);
 	peer_of(conn)->handle = 0;
 }

@@ -92,6 +92,14 @@ static void on_writable(c10m_conn *conn)
 	call_hook(current_test, conn, slot, "writable");
 }
 
+static void on_urgent(c10m_conn *conn)
+{
+	unsigned slot = slot_of(current_test, conn);
+
+	event_add(current_test, slot, "urgent %zu", c10m_urgent_bytes(conn));
+	call_hook(current_test, conn, slot, "urgent");
+}
+
 static void on_eof(c10m_conn *conn)
 {
 	unsigned slot = slot_of(current_test, conn);
@@ -118,6 +126,7 @@ static void on_close(c10m_conn *conn, enum c10m_close_reason reason)
 		[C10M_CLOSE_KEEPALIVE] = "keepalive", [C10M_CLOSE_UNREACHABLE] = "unreachable",
 		[C10M_CLOSE_ABORTED] = "aborted",     [C10M_CLOSE_STOPPED] = "stopped",
 		[C10M_CLOSE_DEADLINE] = "deadline",   [C10M_CLOSE_SPLICED] = "spliced",
+		[C10M_CLOSE_MEMORY] = "memory",
 	};
 	unsigned index = slot_of(current_test, conn);
 	struct slot *slot = &current_test->slots[index];
@@ -228,6 +237,7 @@ void service_defaults(struct c10m_service *service, const char *name, uint16_t p
 		.on_data = on_data,
 		.on_writable = on_writable,
 		.on_eof = on_eof,
+		.on_urgent = on_urgent,
 		.on_timer = on_timer,
 		.on_close = on_close,
 	};

@@ -11,6 +11,8 @@
  *   sack A-B[,C-D]...                   relative to the initial sequence number of whom the data is from
  *   ts N      TSval: on the way in N is relative to the peer's clock (milliseconds)
  *   ecr N     TSecr; absolute on the way in, relative to the peer's clock base when expected
+ *   uto N     user timeout, as on the wire (RFC 5482)
+ *   urg N     the urgent pointer
  *   nots      without timestamps, though they were agreed on
  *   fill N    every payload byte is N instead of the stream's own content
  *

@@ -13,7 +13,7 @@
 
 struct line {
 	struct tcp_segment segment;
-	bool has_seq, has_ack, has_win, has_ecr, nots;
+	bool has_seq, has_ack, has_win, has_ecr, has_urg, nots;
 	bool absolute_seq, absolute_ack;
 	bool wants_options;
 	int fill; /* -1: the stream's content */
@@ -52,6 +52,12 @@ static void line_option(struct line *line, const char *word, int64_t value)
 	} else if (strcmp(word, "ecr") == 0) {
 		segment->ts_ecr = (uint32_t)value;
 		line->has_ecr = true;
+	} else if (strcmp(word, "uto") == 0) {
+		segment->user_timeout = (uint16_t)value;
+		segment->options |= TCP_OPT_USER_TIMEOUT;
+	} else if (strcmp(word, "urg") == 0) {
+		segment->urgent = (uint16_t)value;
+		line->has_urg = true;
 	} else {
 		fail_msg("unknown word '%s'", word);
 	}
@@ -456,6 +462,9 @@ static bool options_differ(const struct test *t, const struct line *line, const 
 		bad |= number_differs("end of a SACK block", true, end - t->peer->iss, want_end);
 	}
 	bad |= number_differs("mss", options & TCP_OPT_MSS, got->mss, want->mss);
+	bad |= number_differs("user timeout", options & TCP_OPT_USER_TIMEOUT, got->user_timeout,
+			      want->user_timeout);
+	bad |= number_differs("urgent pointer", line->has_urg, got->urgent, want->urgent);
 	bad |= number_differs("wscale", options & TCP_OPT_WSCALE, got->wscale, want->wscale);
 	bad |= number_differs("ecr", line->has_ecr, got->ts_ecr - t->peer->ts_base, want->ts_ecr);
 	return bad;

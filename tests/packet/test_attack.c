@@ -219,6 +219,7 @@ static void every_set_of_flags(void **state)
 		inject_raw(t, frame, bytes);
 		stack_verify(t->stack);
 		discard_out(t);
+		discard_events(t); /* URG */
 	}
 	test_finish(t);
 }

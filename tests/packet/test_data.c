@@ -759,7 +759,7 @@ static void data_both_ways_across_many_bytes(void **state)
 	test_finish(t);
 }
 
-static void push_alone_does_not_matter_urgent_is_ignored(void **state)
+static void push_and_an_urgent_flag_that_points_nowhere(void **state)
 {
 	struct test *t = begin_open();
 
@@ -823,7 +823,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(pure_acknowledgements_are_not_acknowledged),
 	TEST(old_segment_does_not_set_the_window),
 	TEST(data_both_ways_across_many_bytes),
-	TEST(push_alone_does_not_matter_urgent_is_ignored),
+	TEST(push_and_an_urgent_flag_that_points_nowhere),
 	TEST(trap_output_is_flushed_at_the_end_of_every_burst),
 };
 

@@ -362,6 +362,96 @@ static void idle_connection_lives_for_ever(void **state)
 	test_finish(t);
 }
 
+/* --- memory that closed windows pin: RFC 6429 */
+
+/* Two peers with closed windows hold all chunks, the first for a while, the second just now. */
+static struct test *begin_pinned(uint32_t answered_ms)
+{
+	struct test *t = test_begin();
+
+	t->config.chunks = (struct chunk_config){{4, 4, 8}};
+	t->services[0].send_bytes = 12000;
+	test_start(t);
+	open_server(t);
+	inject(t, ". seq 1 ack 1 win 0");
+	app_send(t, 0, 12000);
+	for (uint32_t ms = 0; ms < answered_ms; ms += 100) {
+		pass_ms(t, 100);
+		if (discard_out(t))
+			inject(t, ". seq 1 ack 1 win 0");
+	}
+	use_peer(t, 1);
+	open_server(t);
+	inject(t, ". seq 1 ack 1 win 0");
+	expect_no_event(t);
+	return t;
+}
+
+static void closed_window_ends_when_memory_does(void **state)
+{
+	struct test *t = begin_pinned(10000);
+	size_t sent;
+
+	(void)state;
+	mark(t);
+	sent = app_send(t, 1, 12000);
+	assert_true(sent < 12000); /* no more chunks: they are asked back */
+	assert_int_equal(counted(t, tcp_pinned_ended), 1);
+	expect_event(t, "close memory");
+	use_peer(t, 0);
+	expect(t, "R. seq 1 ack 1");
+	use_peer(t, 1);
+	assert_true(app_send(t, 1, 12000 - sent) > 0); /* he has waited less, and keeps what he has */
+	discard_out(t);
+	test_finish(t);
+}
+
+static void memory_for_all_ends_nobody(void **state)
+{
+	struct test *t = begin_pinned(10000);
+
+	(void)state;
+	app_send(t, 1, 3000);
+	pass_ms(t, 20000);
+	discard_out(t);
+	expect_no_event(t);
+	assert_int_equal(usage(t).connections, 2);
+	test_finish(t);
+}
+
+/* Who has closed its window for a moment may open it again. */
+static void short_pause_is_no_pin(void **state)
+{
+	struct test *t = begin_pinned(1000);
+
+	(void)state;
+	mark(t);
+	app_send(t, 1, 12000);
+	pass_ms(t, 100);
+	discard_out(t);
+	assert_int_equal(counted(t, tcp_pinned_ended), 0);
+	expect_no_event(t);
+	test_finish(t);
+}
+
+/* Data that a peer acknowledges in time is none of it, however short memory is. */
+static void open_windows_are_left_alone(void **state)
+{
+	struct test *t = begin_pinned(0);
+
+	(void)state;
+	use_peer(t, 0);
+	inject(t, ". seq 1 ack 1 win 60000");
+	discard_out(t);
+	mark(t);
+	app_send(t, 1, 12000);
+	pass_ms(t, 5000);
+	discard_out(t);
+	assert_int_equal(counted(t, tcp_pinned_ended), 0);
+	expect_no_event(t);
+	test_finish(t);
+}
+
 static const struct CMUnitTest tests[] = {
 	TEST(window_that_closes_over_a_loss_is_probed),
 	TEST(small_window_is_used_in_the_end),
@@ -382,6 +472,10 @@ static const struct CMUnitTest tests[] = {
 	TEST(user_timeout_of_a_window_that_stays_closed),
 	TEST(silence_ends_the_connection_after_100_seconds),
 	TEST(idle_connection_lives_for_ever),
+	TEST(closed_window_ends_when_memory_does),
+	TEST(memory_for_all_ends_nobody),
+	TEST(short_pause_is_no_pin),
+	TEST(open_windows_are_left_alone),
 };
 
 PACKET_MAIN(tests)

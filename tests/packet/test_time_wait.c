@@ -186,6 +186,131 @@ static void connect_does_not_take_a_port_in_time_wait(void **state)
 	test_finish(t);
 }
 
+/* We opened it and closed it first. */
+static struct test *begin_client_time_wait(bool timestamps, uint32_t sent)
+{
+	struct test *t = test_begin();
+
+	t->active = true;
+	t->peer->offer_timestamps = timestamps;
+	test_start(t);
+	open_client(t);
+	for (uint32_t done = 0; done < sent; done += 10 * 1448) {
+		app_send(t, 0, 10 * 1448);
+		discard_out(t);
+		t->peer->rcv_nxt = 1 + done + 10 * 1448;
+		inject(t, ". seq 1 ack %u", 1 + done + 10 * 1448);
+	}
+	app_close(t, 0);
+	expect(t, "F. seq %u ack 1", 1 + sent);
+	inject(t, "F. seq 1 ack %u", 2 + sent);
+	expect(t, ". seq %u ack 2", 2 + sent);
+	expect_event(t, "close normal");
+	assert_int_equal(usage(t).time_wait, 1);
+	return t;
+}
+
+static int connect_again(struct test *t)
+{
+	int error;
+
+	flush(t);
+	app_connect_to(t, t->peer->ip, t->peer->port, 5000, &error);
+	return error;
+}
+
+/* RFC 6191, seen from the other side: timestamps tell old segments from new ones. */
+static void connect_takes_a_port_in_time_wait_with_timestamps(void **state)
+{
+	struct test *t = begin_client_time_wait(true, 28 * 14480);
+	uint32_t before = t->peer->irs + 28 * 14480 + 2;
+	struct tcp_segment segment;
+
+	(void)state;
+	pass_ms(t, 900);
+	assert_true(connect_again(t) < 0); /* the peer may count whole seconds */
+	pass_ms(t, 200);
+	mark(t);
+	assert_int_equal(connect_again(t), 0);
+	assert_int_equal(counted(t, tcp_time_wait_reused), 1);
+	assert_int_equal(usage(t).time_wait, 0);
+	t->peer->timestamps = false;
+	next_segment(t, &segment);
+	assert_int_equal(segment.flags, TCP_SYN);
+	/* It has sent more than the clock of sequence numbers has moved on: still they are higher. */
+	assert_in_range(segment.seq - before, 1, 1u << 30);
+	discard_out(t);
+	test_finish(t);
+}
+
+static void connect_does_not_take_it_without_timestamps(void **state)
+{
+	struct test *t = begin_client_time_wait(false, 0);
+
+	(void)state;
+	pass_ms(t, 20000);
+	assert_true(connect_again(t) < 0);
+	assert_int_equal(usage(t).time_wait, 1);
+	test_finish(t);
+}
+
+/* A stray segment of the old connection ends as before: by its timestamp. */
+static void old_segments_after_the_port_is_reused(void **state)
+{
+	struct test *t = begin_client_time_wait(true, 0);
+
+	(void)state;
+	pass_ms(t, 1100);
+	assert_int_equal(connect_again(t), 0);
+	discard_out(t);
+	t->peer->iss += 70000;
+	t->peer->snd_nxt = 0;
+	t->peer->irs_known = false;
+	pass_ms(t, 1010); /* the SYN again, to learn its number */
+	expect(t, "S seq 0 mss 1460 wscale 0 sackok ts 0");
+	inject(t, "S. seq 0 ack 1 win 60000 mss 1460 ts 0");
+	expect(t, ". seq 1 ack 1");
+	expect_event(t, "open#1");
+	inject(t, "P. seq 1 ack 1 len 10 fill 7 ts -1500");
+	discard_out(t);
+	expect_drop(t, TCP_OLD_DUPLICATE);
+	inject(t, "P. seq 1 ack 1 len 10");
+	expect_event(t, "data 10#1");
+	pass_ms(t, 50);
+	discard_out(t);
+	test_finish(t);
+}
+
+/* A port is chosen as if nothing stood in TIME_WAIT, once its segments can be told apart. */
+static void ports_in_time_wait_are_chosen_again(void **state)
+{
+	struct test *t = begin_client_time_wait(true, 0);
+	int error;
+
+	(void)state;
+	app_connect_to(t, t->peer->ip, t->peer->port, 0, &error);
+	assert_int_equal(error, 0);
+	discard_out(t);
+	test_finish(t);
+}
+
+/* The timestamp decides, not the sequence number: an old SYN that comes late starts nothing. */
+static void older_timestamp_does_not_reuse_time_wait(void **state)
+{
+	struct test *t = begin_time_wait(true);
+
+	(void)state;
+	pass_ms(t, 100);
+	t->peer->timestamps = false;
+	t->peer->iss += 100000;
+	t->peer->snd_nxt = 0;
+	inject(t, "S seq 0 win 1000 mss 1460 ts -1000");
+	discard_out(t);
+	expect_drop(t, TCP_TIME_WAIT);
+	assert_int_equal(usage(t).time_wait, 1);
+	test_finish(t);
+}
+
 /* --- stopping ----------------------------------------------------------------------------------------------
  */
 
@@ -200,6 +325,11 @@ static const struct CMUnitTest tests[] = {
 	TEST(refused_syn_does_not_end_time_wait),
 	TEST(new_incarnation_has_higher_numbers),
 	TEST(connect_does_not_take_a_port_in_time_wait),
+	TEST(connect_takes_a_port_in_time_wait_with_timestamps),
+	TEST(connect_does_not_take_it_without_timestamps),
+	TEST(old_segments_after_the_port_is_reused),
+	TEST(ports_in_time_wait_are_chosen_again),
+	TEST(older_timestamp_does_not_reuse_time_wait),
 };
 
 PACKET_MAIN(tests)

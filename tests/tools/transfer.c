@@ -165,6 +165,7 @@ static void on_close(c10m_conn *conn, enum c10m_close_reason reason)
 		[C10M_CLOSE_REFUSED] = "refused",     [C10M_CLOSE_TIMEOUT] = "timeout",
 		[C10M_CLOSE_KEEPALIVE] = "keepalive", [C10M_CLOSE_UNREACHABLE] = "unreachable",
 		[C10M_CLOSE_ABORTED] = "aborted",     [C10M_CLOSE_STOPPED] = "stopped",
+		[C10M_CLOSE_DEADLINE] = "deadline",   [C10M_CLOSE_MEMORY] = "memory",
 	};
 
 	print_end(c10m_conn_state(conn), names[reason], c10m_now_us(c10m_conn_worker(conn)));

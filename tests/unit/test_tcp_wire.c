@@ -326,6 +326,25 @@ static void sack_of_one_to_four_blocks(void **state)
 	}
 }
 
+/* RFC 5482 section 4: one of another length is ignored. */
+static void user_timeout(void **state)
+{
+	const uint8_t emitted[] = {2, 4, 5, 0xb4, 28, 4, 0x80, 5};
+	uint8_t packet[TCP_HEADER_BYTES_MAX];
+	struct tcp_segment segment;
+
+	(void)state;
+	assert_int_equal(PARSE(&segment, 28, 4, 0x80, 5), DROP_NONE);
+	assert_int_equal(segment.options, TCP_OPT_USER_TIMEOUT);
+	assert_int_equal(segment.user_timeout, 0x8005);
+	assert_int_equal(PARSE(&segment, 28, 3, 0x80, 1), DROP_NONE);
+	assert_int_equal(segment.options, 0);
+	segment = (struct tcp_segment){
+		.options = TCP_OPT_MSS | TCP_OPT_USER_TIMEOUT, .mss = 1460, .user_timeout = 0x8005};
+	assert_int_equal(tcp_emit(packet, &segment), 28);
+	assert_memory_equal(packet + 20, emitted, sizeof(emitted));
+}
+
 static void absent_options_are_zero(void **state)
 {
 	struct tcp_segment segment;
@@ -520,6 +539,8 @@ static int plain_options(const uint8_t *at, size_t bytes)
 	}
 	if (plain_options(at + length, bytes - length) < 0)
 		return -1;
+	if (at[0] == 28 && length == 4) /* any other length of it means nothing */
+		return TCP_OPT_USER_TIMEOUT | plain_options(at + length, bytes - length);
 	return (at[0] < 9 ? bits[at[0]] : 0) | plain_options(at + length, bytes - length);
 }
 
@@ -584,6 +605,7 @@ int main(void)
 		cmocka_unit_test(unknown_options_are_skipped),
 		cmocka_unit_test(wscale_is_limited),
 		cmocka_unit_test(sack_of_one_to_four_blocks),
+		cmocka_unit_test(user_timeout),
 		cmocka_unit_test(absent_options_are_zero),
 		cmocka_unit_test(round_trip),
 		cmocka_unit_test(header_bytes_of_the_usual),
