@@ -254,7 +254,8 @@ def test_one_side_is_killed(hosts, gone):
         print("ready", flush=True)
         link, _ = listener.accept()
         try:
-            while link.recv(65536):
+            while True:
+                link.recv(65536)
                 link.send(b"more")
         except (ConnectionResetError, BrokenPipeError):  # the latter behind a FIN
             print("reset", flush=True)
@@ -264,7 +265,8 @@ def test_one_side_is_killed(hosts, gone):
         link = connect()
         print("ready", flush=True)
         try:
-            while link.send(BLOCK[:10000]):
+            while True:
+                link.send(BLOCK[:10000])
                 link.recv(65536)
         except (ConnectionResetError, BrokenPipeError):  # the latter behind a FIN
             print("reset", flush=True)
