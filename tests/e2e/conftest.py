@@ -9,6 +9,7 @@ from hosts import Bridged, Hosts, remove_leftovers
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "alone: no other test runs at the same time")
+    config.addinivalue_line("markers", "peers: of the matrix of docs/peers.md, which ./dev test peers runs")
 
 
 @pytest.fixture(scope="session", autouse=True)
