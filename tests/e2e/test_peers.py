@@ -103,7 +103,7 @@ def peer_killed(transfer, listens):
 
 
 def kernel_resets(transfer, listens):
-    ours, theirs = begin(transfer, listens, kernel=["close_after=300000"])
+    ours, theirs = transfer.pair(listens, ["send=10000000000"], ["send=10000000000", "close_after=300000"])
     assert end(theirs)["reason"] == "closed"
     assert end(ours, 10)["reason"] == "reset"
     transfer.stop(ours)
