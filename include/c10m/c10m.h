@@ -185,6 +185,10 @@ struct c10m_service {
 	 * what came with it; the data itself is kept in line (RFC 6093). NULL: not of interest. */
 	void (*on_urgent)(c10m_conn *conn);
 	uint32_t user_timeout_max_ms; /* with C10M_USER_TIMEOUT_OPTION; 0: an hour */
+
+	/* Of every packet that is sent: how many routers it may pass (0: 64), and its class of service, 0 to
+	 * 63 (the Diffserv field without ECN's two bits, RFC 2474). More counts as 0. */
+	uint8_t ttl, dscp;
 };
 
 /* Runs services until SIGINT, SIGTERM or c10m_stop. Options in argv choose interface, address and limits

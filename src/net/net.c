@@ -123,7 +123,7 @@ void net_emit_headers(struct net *net, uint8_t *frame, const struct eth_address 
 		.destination = destination,
 		.total_bytes = (uint16_t)ip_bytes,
 		.flags = IPV4_DF,
-		.ttl = 64,
+		.ttl = IPV4_TTL,
 		.protocol = protocol,
 	};
 

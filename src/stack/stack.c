@@ -270,6 +270,9 @@ static void services_init(struct core *core, const struct stack_config *config)
 			.splices = from->flags & C10M_SPLICE,
 			.tells_timeout = from->flags & C10M_USER_TIMEOUT_OPTION,
 			.user_timeout_max_ms = MIN_OF(from->user_timeout_max_ms, TICKS_MAX_AHEAD),
+			.marked = (from->ttl && from->ttl != IPV4_TTL) || (from->dscp && from->dscp < 64),
+			.ttl = from->ttl ? from->ttl : IPV4_TTL,
+			.dscp = from->dscp < 64 ? from->dscp : 0,
 			.delayed_ack_ms = from->flags & C10M_QUICKACK ? 0 : config->delayed_ack_ms,
 		};
 		core->services[i].wscale = scale_for(core->services[i].receive_max_bytes);

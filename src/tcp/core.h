@@ -71,6 +71,8 @@ struct tcp_service {
 	bool nodelay, tells_timeout;
 	uint32_t user_timeout_max_ms;
 	uint8_t wscale; /* the least that tells of receive_max_bytes */
+	bool marked;    /* its packets have a time to live or a class of their own */
+	uint8_t ttl, dscp;
 };
 
 /* 0: none. */

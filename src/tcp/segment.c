@@ -2,6 +2,14 @@
  * Out: replies, to the link address that the cause came from. */
 #include "tcp/core.h"
 
+/* A service that listens there may want its packets marked. */
+static void mark(const struct core *core, uint8_t *ip, uint16_t port)
+{
+	for (uint32_t i = 0; i < core->service_count; i++)
+		if (core->services[i].marked && core->services[i].port == port)
+			ipv4_mark(ip, core->services[i].ttl, core->services[i].dscp);
+}
+
 void tcp_reply(struct core *core, const struct eth_address *to, const struct tuple4 *tuple,
 	       struct tcp_segment *segment)
 {
@@ -15,6 +23,7 @@ void tcp_reply(struct core *core, const struct eth_address *to, const struct tup
 	segment->destination_port = tuple->remote_port;
 	net_emit_headers(&core->net, frame, to, tuple->local_ip, tuple->remote_ip, IP_PROTOCOL_TCP,
 			 IPV4_HEADER_BYTES + tcp_bytes);
+	mark(core, frame + ETH_HEADER_BYTES, tuple->local_port);
 	tcp_emit(frame + headers, segment);
 	tcp_store_checksum(frame + headers, tcp_bytes, 0, 0, tuple->local_ip, tuple->remote_ip);
 	core->counters.tcp_segments_out++;

@@ -6,6 +6,7 @@
 #include "wire/checksum.h"
 
 #define IPV4_HEADER_BYTES 20
+#define IPV4_TTL          64
 #define IP_PROTOCOL_ICMP  1
 #define IP_PROTOCOL_TCP   6
 #define IP_PROTOCOL_UDP   17
@@ -42,6 +43,18 @@ PURE_INLINE void ipv4_emit(uint8_t *at, const struct ipv4_header *header)
 	uint16_t check = csum_finish(csum_fold64(sum));
 
 	memcpy(at, words, sizeof(words));
+	memcpy(at + 10, &check, 2);
+}
+
+/* Gives a header without options, as emitted, another time to live and class of service; ECN's bits stay. */
+PURE_INLINE void ipv4_mark(uint8_t *at, uint8_t ttl, uint8_t dscp)
+{
+	uint16_t check;
+
+	at[1] = (uint8_t)(dscp << 2 | (at[1] & 3));
+	at[8] = ttl;
+	at[10] = at[11] = 0;
+	check = csum_finish(csum_fold64(csum_header(0, at, IPV4_HEADER_BYTES)));
 	memcpy(at + 10, &check, 2);
 }
 

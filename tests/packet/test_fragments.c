@@ -108,7 +108,8 @@ static void a_segment_in_two_fragments(void **state)
 	test_finish(t);
 }
 
-/* Every order of four fragments. */
+/* Every order of four fragments.
+ * proves RFC1122-IP-07 */
 static void fragments_in_any_order(void **state)
 {
 	static const uint32_t edges[] = {0, 400, 800, 808, 1220};
@@ -139,7 +140,8 @@ static void fragments_in_any_order(void **state)
 	test_finish(t);
 }
 
-/* The longest that there can be arrives as segments of a length that the stack takes. */
+/* The longest that there can be arrives as segments of a length that the stack takes.
+ * proves RFC1122-IP-15 */
 static void the_longest_datagram(void **state)
 {
 	struct test *t = test_begin();
@@ -312,7 +314,8 @@ static void fragments_that_fit_nowhere(void **state)
 	test_finish(t);
 }
 
-/* RFC 3168 section 5.3: a mark on one is a mark on the whole; a mark that cannot be loses it. */
+/* RFC 3168 section 5.3: a mark on one is a mark on the whole; a mark that cannot be loses it.
+ * proves RFC3168-07 */
 static void congestion_marks(void **state)
 {
 	struct test *t = begin_open();
@@ -339,7 +342,8 @@ static void congestion_marks(void **state)
 
 /* --- time and room ------------------------------------------------------------------------ */
 
-/* RFC 1122 section 3.3.2: after a minute, with an error if the first fragment is there, as it came. */
+/* RFC 1122 section 3.3.2: after a minute, with an error if the first fragment is there, as it came.
+ * proves RFC1122-IP-16, RFC1122-ICMP-02 */
 static void a_datagram_that_never_ends(void **state)
 {
 	struct test *t = begin_open();
@@ -442,7 +446,8 @@ static void fragments_from_everywhere(void **state)
 
 /* --- pings ------------------------------------------------------------------------------------ */
 
-/* RFC 1122 section 3.2.2.6: the answer holds what fits. */
+/* RFC 1122 section 3.2.2.6: the answer holds what fits.
+ * proves RFC1122-ICMP-09 */
 static void a_long_ping(void **state)
 {
 	struct test *t = begin_open();

@@ -80,6 +80,7 @@ static struct made udp(struct test *t, const char *payload)
 	return frame_of(t, IP_PROTOCOL_UDP, body, bytes);
 }
 
+/* proves RFC1122-ICMP-02 */
 static void a_closed_port_of_udp(void **state)
 {
 	struct test *t = begin_open();
@@ -118,7 +119,8 @@ static void a_protocol_that_nobody_speaks(void **state)
 	test_finish(t);
 }
 
-/* RFC 1122 section 3.2.2: the cases in which nothing may be said. */
+/* RFC 1122 section 3.2.2: the cases in which nothing may be said.
+ * proves RFC1122-ICMP-04 */
 static void silence(void **state)
 {
 	struct test *t = begin_open();
@@ -223,7 +225,8 @@ static struct made with_options(struct test *t, const uint8_t *options, uint32_t
 	return made;
 }
 
-/* What is not understood is passed over (RFC 9293 MUST-50). */
+/* What is not understood is passed over (RFC 9293 MUST-50).
+ * proves RFC9293-MUST-50, RFC1122-IP-11 */
 static void options_are_passed_over(void **state)
 {
 	static const uint8_t options[][8] = {
@@ -299,7 +302,8 @@ static void source_routes(void **state)
 	test_finish(t);
 }
 
-/* A datagram is not dropped because its time to live is at its end: we are no router (MUST of 3.2.1.7). */
+/* A datagram is not dropped because its time to live is at its end: we are no router (MUST of 3.2.1.7).
+ * proves RFC1122-IP-09 */
 static void time_to_live_of_what_comes_in(void **state)
 {
 	struct test *t = begin_open();
@@ -318,6 +322,63 @@ static void time_to_live_of_what_comes_in(void **state)
 	test_finish(t);
 }
 
+static void expect_mark(struct test *t, uint8_t ttl, uint8_t dscp)
+{
+	const struct out_frame *out = next_out(t);
+
+	assert_int_equal(out->data[IP_AT + 8], ttl);
+	assert_int_equal(out->data[IP_AT + 1] >> 2, dscp);
+	assert_int_equal(csum_finish(csum_add(0, out->data + IP_AT, IPV4_HEADER_BYTES)), 0);
+}
+
+/* A service says how far its packets go and what class they are of: all of them, the answer to a SYN
+ * included. proves RFC9293-MUST-48, RFC9293-MUST-49, RFC9293-SHLD-22, RFC1122-IP-08, RFC1122-IP-10 */
+static void packets_are_marked_as_the_service_says(void **state)
+{
+	struct test *t = test_begin();
+
+	(void)state;
+	t->services[0].ttl = 7;
+	t->services[0].dscp = 46;
+	test_start(t);
+	inject(t, "S seq 0 win 60000 mss 1460");
+	t->peer->irs_known = true;
+	t->peer->irs = get32(t->out[t->out_first].data + BODY_AT + 4);
+	expect_mark(t, 7, 46);
+	inject(t, ". seq 1 ack 1");
+	expect_event(t, "open");
+	app_send(t, 0, 100);
+	expect_mark(t, 7, 46);
+	inject(t, "P. seq 1 ack 101 len 10");
+	expect_event(t, "data 10");
+	app_close(t, 0);
+	expect_mark(t, 7, 46);
+	discard_events(t);
+	use_peer(t, 1);
+	inject(t, ". seq 5 ack 7"); /* of no connection: a reset of the same port */
+	expect_drop(t, TCP_NO_FLOW);
+	expect_mark(t, 7, 46);
+	use_peer(t, 0);
+	pass_ms(t, 300000);
+	discard_out(t);
+	discard_events(t);
+	test_finish(t);
+}
+
+static void packets_are_plain_by_default(void **state)
+{
+	struct test *t = test_begin();
+
+	(void)state;
+	t->services[0].dscp = 64; /* there is no such class */
+	test_start(t);
+	open_server(t);
+	app_send(t, 0, 100);
+	expect_mark(t, 64, 0);
+	pass_ms(t, 1);
+	test_finish(t);
+}
+
 static const struct CMUnitTest tests[] = {
 	TEST(a_closed_port_of_udp),
 	TEST(a_protocol_that_nobody_speaks),
@@ -328,6 +389,8 @@ static const struct CMUnitTest tests[] = {
 	TEST(options_that_are_wrong),
 	TEST(source_routes),
 	TEST(time_to_live_of_what_comes_in),
+	TEST(packets_are_marked_as_the_service_says),
+	TEST(packets_are_plain_by_default),
 };
 
 PACKET_MAIN(tests)
