@@ -3,7 +3,9 @@
  *
  * Connections are opened; requests come in bursts, first often enough to carry the acknowledgements along,
  * then so rarely that most of these come alone.
- * In: nothing. Out: the counters that the compiler has put into the core. Owns: arena, peers, frames. */
+ * In: nothing; or which of the two kinds, often or rarely, and how many requests, for who counts instructions
+ * (./dev bench instructions). Out: the counters that the compiler has put into the core. Owns: arena, peers,
+ * frames. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,7 +14,7 @@
 #include "stack/stack.h"
 
 #define CONNECTIONS    60000u
-#define REQUESTS       500000u /* of each kind */
+#define REQUESTS       500000ul /* of each kind */
 #define BURST          32u
 #define OFTEN_US       8u /* for a burst of requests: 4 million a second */
 #define RARELY_US      60u
@@ -140,9 +142,9 @@ static void open_all(struct training *training)
 }
 
 /* Requests of `count` peers drawn at random, and the acknowledgements that are due. */
-static void ask(struct training *training, uint32_t us)
+static void ask(struct training *training, unsigned long wanted, uint32_t us)
 {
-	for (uint32_t requests = 0; requests < REQUESTS; run(training, us)) {
+	for (unsigned long requests = 0; requests < wanted; run(training, us)) {
 		while (training->in_count < BURST) {
 			uint32_t peer, bytes = peers_due_ack(&training->peers, next_frame(training),
 							     training->now_us);
@@ -159,14 +161,17 @@ static void ask(struct training *training, uint32_t us)
 	}
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
 	static struct training training;
+	unsigned long wanted = argc == 3 ? strtoul(argv[2], NULL, 10) : REQUESTS;
 
 	set_up(&training);
 	open_all(&training);
-	ask(&training, OFTEN_US);
-	ask(&training, RARELY_US);
+	if (argc < 2 || strcmp(argv[1], "often") == 0)
+		ask(&training, wanted, OFTEN_US);
+	if (argc < 2 || strcmp(argv[1], "rarely") == 0)
+		ask(&training, wanted, RARELY_US);
 	if (training.peers.stats.requests == training.asked && training.peers.stats.wrong == 0)
 		return 0;
 	fprintf(stderr,
