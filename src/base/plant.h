@@ -20,7 +20,22 @@
 	X(CHECKSUM_SKIPPED, "the TCP checksum is not verified") \
 	X(READY_LOST, "output that did not fit into the port is forgotten") \
 	X(LOST_COUNT, "what is sent again stays counted as lost") \
-	X(SACK_UNKEPT, "data is told of as arrived though there was no memory to keep it")
+	X(SACK_UNKEPT, "data is told of as arrived though there was no memory to keep it") \
+	X(HINT_STATE, "a block that was given back earlier in the same burst is taken for the connection") \
+	X(SACK_BEYOND, "SACK blocks beyond what was sent are believed") \
+	X(RANGE_FATE, "a range that is cut in two forgets the fate of its upper part") \
+	X(RACK_ARRIVED, "what has arrived is found lost once it is old") \
+	X(PRR_BLIND, "what is sent in recovery does not depend on what is still on its way") \
+	X(UNDO_TWICE, "undoing a recovery adds the old window to the present one") \
+	X(CUBIC_STAYS, "a loss leaves the window as it was") \
+	X(ACK_SPLIT, "each acknowledgement opens the window by a segment, however little it acknowledges") \
+	X(PROBE_LEFT, "a tail probe is not forgotten when all is acknowledged") \
+	X(WINDOW_BACK, "the advertised window is taken back when unread data fills it") \
+	X(KEEPALIVE_ONCE, "the keepalive timer is not armed again after its first probe") \
+	X(TIME_WAIT_MUTE, "a FIN sent again in TIME_WAIT is not acknowledged") \
+	X(HALF_OPEN_LEFT, "a half-open connection that was reset stays in the flow table") \
+	X(DESTINATION_HELD, "the old destination is not released when the path's MTU falls") \
+	X(REBUILD_RANGES, "a rebuild takes the ranges of scoreboards for free")
 
 /* Races between workers: one stack alone cannot show them, the thread sanitizer must. */
 #define PLANTED_RACES(X) X(HANDOVER_EARLY, "a frame is shown to its owner before it was copied")

@@ -5,6 +5,8 @@
 
 #include <string.h>
 
+#include "base/plant.h"
+
 static bool block_live(void *context, const void *object)
 {
 	const struct tcb *tcb = object;
@@ -61,7 +63,7 @@ static void ranges_unmark(struct core *core)
 static void ranges(struct core *core)
 {
 	ranges_unmark(core);
-	for (uint32_t i = 0; i < core->blocks.fresh; i++)
+	for (uint32_t i = 0; i < core->blocks.fresh && !PLANTED(REBUILD_RANGES); i++)
 		if (tcb_at(core, i)->state != TCB_FREE)
 			mark_ranges(core, tcb_at(core, i));
 	pool_rebuild(&core->ranges, core->ranges.fresh, range_live, NULL);

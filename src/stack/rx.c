@@ -208,7 +208,8 @@ static bool hint_holds(const struct core *core, const struct parsed *parsed)
 	if (unlikely(parsed->hint == POOL_NONE))
 		return false;
 	tcb = tcb_at(core, parsed->hint);
-	return likely(tuple4_equal(&tcb->tuple, &parsed->tuple) && tcb->state != TCB_FREE);
+	return likely(tuple4_equal(&tcb->tuple, &parsed->tuple) &&
+		      (tcb->state != TCB_FREE || PLANTED(HINT_STATE)));
 }
 
 static enum drop_reason segment_input(struct core *core, const struct parsed *parsed)

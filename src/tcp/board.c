@@ -43,7 +43,7 @@ static bool range_split(struct core *core, struct tcb *tcb, struct sent_range *r
 	upper = range_at(core, id);
 	upper->next = range->next;
 	upper->sent_us = range->sent_us;
-	upper->flags = range->flags;
+	upper->flags = PLANTED(RANGE_FATE) ? 0 : range->flags;
 	if (range->next == POOL_NONE)
 		extension->range_last = id;
 	range->next = id;
@@ -160,7 +160,8 @@ uint32_t board_arrived(struct core *core, struct tcb *tcb, uint32_t start, uint3
 
 	if (seq_lt(start, tcb->snd_una) && tcb->snd_una - start < 1u << 30)
 		start = tcb->snd_una; /* some of it is acknowledged by now */
-	if (seq_geq(start, end) || seq_lt(start, tcb->snd_una) || seq_gt(end, tcb->snd_nxt)) {
+	if (seq_geq(start, end) || seq_lt(start, tcb->snd_una) ||
+	    (seq_gt(end, tcb->snd_nxt) && !PLANTED(SACK_BEYOND))) {
 		core->counters.tcp_sack_ignored++;
 		return 0;
 	}
@@ -182,7 +183,7 @@ uint32_t board_arrived(struct core *core, struct tcb *tcb, uint32_t start, uint3
 		news += take_away(core, tcb, range, stop);
 		range->flags = SENT_ARRIVED;
 		extension->sacked_bytes += stop - range->start;
-		extension->fack = seq_max(extension->fack, stop);
+		extension->fack = seq_max(extension->fack, PLANTED(SACK_BEYOND) ? end : stop);
 	}
 	return news;
 }
@@ -270,7 +271,7 @@ bool board_lost(const struct core *core, const struct tcb *tcb, uint32_t *start,
 
 void board_lose(struct core *core, struct tcb *tcb, struct sent_range *range)
 {
-	if (counts_as_lost(range) || range->flags & SENT_ARRIVED)
+	if (counts_as_lost(range) || (range->flags & SENT_ARRIVED && !PLANTED(RACK_ARRIVED)))
 		return;
 	core->counters.tcp_lost_again += (range->flags & SENT_AGAIN) != 0;
 	range->flags = (uint8_t)(SENT_LOST | (range->flags & SENT_BEFORE));
@@ -350,5 +351,5 @@ void board_verify(const struct core *core, const struct tcb *tcb)
 	}
 	CHECK(at == tcb->snd_nxt && last == extension->range_last && count == extension->range_count);
 	CHECK(sacked == extension->sacked_bytes && lost == extension->lost_bytes);
-	CHECK(count <= BOARD_RANGES_MAX);
+	CHECK(count <= BOARD_RANGES_MAX && seq_leq(extension->fack, tcb->snd_nxt));
 }

@@ -83,9 +83,11 @@ void congestion_loss(struct core *core, struct tcb *tcb)
 	take(tcb, &c);
 }
 
+/* In recovery duplicates have inflated cwnd, and the flight with it: ssthresh is what it was worth. */
 void congestion_timeout(struct core *core, struct tcb *tcb, bool first)
 {
-	struct c10m_congestion c = view(core, tcb, MIN_OF(tcb->snd_nxt - tcb->snd_una, tcb->cwnd));
+	uint32_t window = tcb->pending & TCB_RECOVERY ? MIN_OF(tcb->cwnd, tcb->ssthresh) : tcb->cwnd;
+	struct c10m_congestion c = view(core, tcb, MIN_OF(tcb->snd_nxt - tcb->snd_una, window));
 
 	congestion_of(core, tcb)->timeout(&c, first);
 	c.cwnd = tcb->mss;

@@ -320,10 +320,13 @@ bool conn_entry_fired(struct core *core, const struct wheel_entry *entry)
 		tcb->timers &= (uint8_t)~TCB_FILED_FAR;
 		return true;
 	}
-	if (!(tcb->timers & TCB_FILED_NEAR) || tcb->near_tick != entry->tick)
+	if (tcb->near_tick != entry->tick)
 		return false; /* overtaken by an earlier one */
-	tcb->timers &= (uint8_t)~TCB_FILED_NEAR;
 	near_set(core, index, 0);
+	if (!(tcb->timers & TCB_FILED_NEAR))
+		return false; /* one that fired with it has ended the connection, or taken its deadline back
+			       */
+	tcb->timers &= (uint8_t)~TCB_FILED_NEAR;
 	return true;
 }
 

@@ -4,6 +4,8 @@
  * window. Whole numbers only: milliseconds and bytes. */
 #include "tcp/congestion.h"
 
+#include "base/plant.h"
+
 #define W_MAX 0
 #define EPOCH 1
 
@@ -90,7 +92,7 @@ static void reduce(struct c10m_congestion *c)
 
 	c->words[W_MAX] = window < c->words[W_MAX] ? window / 20 * 17 : window;
 	c->words[EPOCH] = 0;
-	c->ssthresh = MAX_OF(window / 10 * 7, 2 * c->mss);
+	c->ssthresh = MAX_OF(PLANTED(CUBIC_STAYS) ? window : window / 10 * 7, 2 * c->mss);
 }
 
 static void timeout(struct c10m_congestion *c, bool first)

@@ -200,7 +200,8 @@ static void flight_acked(struct core *core, struct tcb *tcb)
 	if (tcb->snd_una != tcb->snd_nxt)
 		return;
 	probe_cancel(core, tcb);
-	extension_drop(core, tcb, EXTENSION_FLIGHT);
+	if (!PLANTED(PROBE_LEFT))
+		extension_drop(core, tcb, EXTENSION_FLIGHT);
 }
 
 static void new_ack(struct core *core, struct tcb *tcb, const struct tcp_segment *segment,
@@ -264,7 +265,7 @@ static void update_window(struct core *core, struct tcb *tcb, const struct tcp_s
 		return;
 	if (window == 0 && tcb->snd_wnd != 0)
 		core->counters.tcp_zero_window_in++;
-	if (window > tcb->snd_wnd && tcb->timers & TCB_TIMER_PERSIST) {
+	if (tcb->timers & TCB_TIMER_PERSIST && (window > tcb->snd_wnd || segment->ack != tcb->snd_una)) {
 		tcb->timers &= (uint8_t) ~(TCB_TIMER_PERSIST | TCB_TIMER_RTX);
 		tcb->backoff = 0;
 	}
@@ -638,7 +639,8 @@ enum drop_reason tcp_icmp_error(struct core *core, const struct icmp_message *me
 		if (!destination)
 			return DROP_NO_DESTINATION;
 		destination_hold(&core->net.destinations, destination);
-		destination_release(&core->net.destinations, tcb->destination);
+		if (!PLANTED(DESTINATION_HELD))
+			destination_release(&core->net.destinations, tcb->destination);
 		tcb->destination = destination;
 		tcp_path_shrunk(core, tcb);
 		core->counters.tcp_path_mtu_lowered++;

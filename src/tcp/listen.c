@@ -4,6 +4,7 @@
  * Owns: the half-open pool, its lists by number of transmissions. */
 #include <string.h>
 
+#include "base/plant.h"
 #include "tcp/core.h"
 
 #define COOKIE_SLOT_LOG2 16 /* ticks: a cookie is good for 65 to 131 s */
@@ -374,7 +375,7 @@ enum drop_reason tcp_half_open_input(struct core *core, const uint8_t *frame, ui
 		if (segment->seq != entry->irs + 1)
 			return DROP_TCP_RST_IGNORED;
 		core->counters.tcp_resets_in++;
-		half_open_free(core, index);
+		(PLANTED(HALF_OPEN_LEFT) ? entry_give : half_open_free)(core, index);
 		return DROP_NONE;
 	}
 	if (entry->options & segment->options & TCP_OPT_TIMESTAMPS &&

@@ -2,6 +2,8 @@
  * Its first word counts what was acknowledged since the window last grew. */
 #include "tcp/congestion.h"
 
+#include "base/plant.h"
+
 static uint32_t half_of(const struct c10m_congestion *c)
 {
 	return MAX_OF(c->flight / 2, 2 * c->mss);
@@ -11,7 +13,7 @@ static uint32_t half_of(const struct c10m_congestion *c)
 static void acked(struct c10m_congestion *c, uint32_t bytes)
 {
 	if (c->cwnd < c->ssthresh) {
-		c->cwnd += MIN_OF(bytes, c->mss);
+		c->cwnd += PLANTED(ACK_SPLIT) ? c->mss : MIN_OF(bytes, c->mss);
 		return;
 	}
 	c->words[0] += bytes;

@@ -22,12 +22,12 @@ static uint16_t window_to_advertise(struct core *core, struct tcb *tcb, bool syn
 	uint32_t room = tcp_receive_room(core, tcb), scale = syn ? 0 : tcb->wscales & 15;
 	uint32_t right = tcb->rcv_nxt + room, window;
 
-	if (seq_lt(right, tcb->rcv_adv) ||
+	if ((seq_lt(right, tcb->rcv_adv) && !PLANTED(WINDOW_BACK)) ||
 	    (tcb->rcv_bytes && right - tcb->rcv_adv < MIN_OF(limit / 2, (uint32_t)tcb->mss)))
 		right = tcb->rcv_adv;
 	window = MIN_OF((right - tcb->rcv_nxt) >> scale, 65535u);
 	right = tcb->rcv_nxt + (window << scale);
-	tcb->rcv_adv = seq_max(right, tcb->rcv_adv);
+	tcb->rcv_adv = PLANTED(WINDOW_BACK) ? right : seq_max(right, tcb->rcv_adv);
 	return (uint16_t)MIN_OF((tcb->rcv_adv - tcb->rcv_nxt) >> scale, 65535u);
 }
 
@@ -156,6 +156,8 @@ static void first_in_flight(struct core *core, struct tcb *tcb)
 {
 	uint32_t restart = tcp_initial_window(core, tcb);
 
+	if (tcb->timers & TCB_TIMER_PERSIST)
+		tcb->backoff = 0; /* of probes of a closed window, or of a silent neighbour */
 	if (tcb->cwnd > restart && core->now_tick - tcb->unacked_tick > tcp_rto_us(core, tcb) / TICK_US) {
 		tcb->cwnd = restart;
 		congestion_idle(core, tcb);

@@ -7,6 +7,8 @@
  * behind it that arrives, and that was sent a round trip ago. */
 #include "tcp/recovery.h"
 
+#include "base/plant.h"
+
 #define UNKNOWN_WINDOW_US 10000u
 
 static bool sent_after(uint32_t us, uint32_t end, uint32_t other_us, uint32_t other_end)
@@ -67,7 +69,8 @@ uint32_t rack_detect(struct core *core, struct tcb *tcb)
 		struct sent_range *range = range_at(core, id);
 		uint32_t end = range_end(core, tcb, range);
 
-		if (range->flags & SENT_ARRIVED || (range->flags & (SENT_LOST | SENT_AGAIN)) == SENT_LOST)
+		if ((range->flags & SENT_ARRIVED && !PLANTED(RACK_ARRIVED)) ||
+		    (range->flags & (SENT_LOST | SENT_AGAIN)) == SENT_LOST)
 			continue;
 		if (range->flags & SENT_BEFORE && seq_leq(end, extension->fack))
 			reveal(core, tcb, range);

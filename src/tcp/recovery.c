@@ -3,6 +3,7 @@
  * Out: cwnd, ssthresh, the deadline. Owns: the extension's part for it. */
 #include "tcp/recovery.h"
 
+#include "base/plant.h"
 #include "tcp/congestion.h"
 
 /* The first block tells of a duplicate when it lies below the acknowledgement, or inside the second (RFC 2883
@@ -69,10 +70,11 @@ static void undo(struct core *core, struct tcb *tcb)
 {
 	struct tcp_extension *extension = tcb_extension(core, tcb);
 
-	tcb->cwnd = MAX_OF(tcb->cwnd, extension->undo_cwnd);
+	tcb->cwnd = MAX_OF(tcb->cwnd, extension->undo_cwnd) + (PLANTED(UNDO_TWICE) ? tcb->cwnd : 0);
 	tcb->ssthresh = extension->undo_ssthresh;
 	tcb->algorithm[0] = extension->undo_algorithm[0];
 	tcb->algorithm[1] = extension->undo_algorithm[1];
+	tcb->backoff = 0; /* RFC 4015 section 3.3; and the next time-out is a first one again */
 	tcb->pending &= (uint16_t)~TCB_RECOVERY;
 	tcb->rack |= RACK_REORDERING;
 	if (tcb->options & TCB_BOARD)
@@ -121,7 +123,9 @@ static void reduce(struct core *core, struct tcb *tcb, uint32_t delivered, bool 
 	uint64_t allowed;
 
 	extension->prr_delivered += delivered;
-	if (pipe > tcb->ssthresh) {
+	if (PLANTED(PRR_BLIND)) {
+		allowed = (uint64_t)delivered + tcb->mss;
+	} else if (pipe > tcb->ssthresh) {
 		allowed = ((uint64_t)extension->prr_delivered * tcb->ssthresh + flight - 1) / flight;
 		allowed = allowed > sent ? allowed - sent : 0;
 	} else {
@@ -132,7 +136,9 @@ static void reduce(struct core *core, struct tcb *tcb, uint32_t delivered, bool 
 	}
 	if (sent == 0)
 		allowed = MAX_OF(allowed, (uint64_t)tcb->mss);
-	tcb->cwnd = (uint32_t)MIN_OF(pipe + allowed, (uint64_t)UINT32_MAX >> 1);
+	/* Without a range left to tell what was lost, that counts as on its way: no reason for a wider
+	 * window. */
+	tcb->cwnd = (uint32_t)MIN_OF(pipe + allowed, (uint64_t)extension->undo_cwnd + 3u * tcb->mss);
 }
 
 static void look_again_after(struct core *core, struct tcb *tcb, uint32_t us)

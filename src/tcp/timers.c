@@ -226,7 +226,8 @@ static bool keep_expired(struct core *core, uint32_t index)
 	}
 	tcb->keep_probes++;
 	tcb->pending |= TCB_PROBE;
-	tcp_arm_slow(core, tcb, MIN_OF(KEEPALIVE_PROBE_MS, tcb->keepalive_ms));
+	if (!PLANTED(KEEPALIVE_ONCE))
+		tcp_arm_slow(core, tcb, MIN_OF(KEEPALIVE_PROBE_MS, tcb->keepalive_ms));
 	conn_ready(core, index);
 	return true;
 }

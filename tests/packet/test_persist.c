@@ -2,6 +2,8 @@
  * 3.8.6). */
 #include "harness.h"
 
+#include "tcp/tcb.h"
+
 /* --- zero window ------------------------------------------------------------------------------------ */
 
 /* What was lost cannot go again: the window has closed over it. It is probed like any closed window. */
@@ -162,6 +164,29 @@ static void closed_window_is_probed_with_backoff(void **state)
 	inject(t, ". seq 1 ack 1 win 1000");
 	expect(t, "P. seq 1 ack 1 len 100");
 	inject(t, ". seq 1 ack 101 win 1000");
+	test_finish(t);
+}
+
+/* How long a closed window was probed says nothing of the network behind it: the first time-out comes as
+ * early as ever, and counts as one. A neighbour that was silent for a while is probed in the same way. */
+static void probes_make_no_timeout_longer(void **state)
+{
+	struct test *t = begin_open();
+	struct tcb *tcb = (struct tcb *)app_conn(t, 0);
+
+	(void)state;
+	inject(t, ". seq 1 ack 1 win 0");
+	app_send(t, 0, 1000);
+	pass_ms(t, 3000);
+	discard_out(t);
+	assert_true(tcb->backoff >= 3);
+	inject(t, ". seq 1 ack 1 win 2000");
+	expect(t, ". seq 1 ack 1 len 1000");
+	assert_int_equal(tcb->backoff, 0);
+	pass_ms(t, 210);
+	assert_int_equal(discard_out(t), 1);
+	assert_int_equal(tcb->ssthresh, 2u * tcb->mss);
+	inject(t, ". seq 1 ack 1001 win 2000");
 	test_finish(t);
 }
 
@@ -461,6 +486,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(window_taken_back_by_a_few_bytes),
 	TEST(abort_while_probing_is_believed),
 	TEST(closed_window_is_probed_with_backoff),
+	TEST(probes_make_no_timeout_longer),
 	TEST(probe_that_is_taken),
 	TEST(answered_probes_go_on_for_ever),
 	TEST(window_that_closes_with_data_in_flight),

@@ -413,6 +413,31 @@ static void spurious_recovery_is_undone_by_duplicates(void **state)
 	test_finish(t);
 }
 
+/* RFC 4015 section 3.3: with the time-out its longer successor is undone, so that the next is a first one
+ * again and makes the window smaller. */
+static void undone_timeout_is_forgotten(void **state)
+{
+	struct test *t = begin_sent(100, 10);
+
+	(void)state;
+	block(t)->options &= (uint16_t)~TCB_TIMESTAMPS;
+	pass_ms(t, 1000);
+	assert_true(block(t)->backoff >= 1);
+	discard_out(t);
+	mark(t);
+	for (unsigned i = 0; i < 3; i++) { /* all that was sent again has come twice */
+		inject(t, ". seq 1 ack %u sack 1-%u", at(1), at(1));
+		discard_out(t);
+	}
+	assert_int_equal(counted(t, tcp_recoveries_undone), 1);
+	assert_int_equal(block(t)->backoff, 0);
+	discard_out(t);
+	pass_ms(t, 1000);
+	assert_true(block(t)->ssthresh <= 10 * SEGMENT);
+	discard_out(t);
+	test_finish(t);
+}
+
 /* Only a part of it came twice: the rest was lost. */
 static void one_duplicate_of_two_undoes_nothing(void **state)
 {
@@ -699,6 +724,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(reneging),
 	TEST(spurious_timeout_is_undone),
 	TEST(spurious_recovery_is_undone_by_duplicates),
+	TEST(undone_timeout_is_forgotten),
 	TEST(one_duplicate_of_two_undoes_nothing),
 	TEST(tail_loss_probe_repairs),
 	TEST(probe_with_new_data),

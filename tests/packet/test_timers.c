@@ -169,6 +169,42 @@ static void timer_of_an_ended_connection(void **state)
 	test_finish(t);
 }
 
+static void hook_abort_the_other(struct test *t, c10m_conn *conn, unsigned slot, const char *event)
+{
+	(void)conn;
+	if (event[0] == 't')
+		c10m_abort(c10m_conn_find(stack_worker(t->stack), t->slots[!slot].handle));
+}
+
+/* Two are due in the same tick, and the first ends the other, whose entry has left the wheel by then: the
+ * next connection in that block must not count on it. */
+static void timer_of_one_that_another_ends(void **state)
+{
+	struct test *t = begin_open();
+
+	(void)state;
+	use_peer(t, 1);
+	t->peer->port = 40001;
+	open_server(t);
+	t->app.hook = hook_abort_the_other;
+	flush(t);
+	c10m_set_timer(app_conn(t, 0), 100);
+	c10m_set_timer(app_conn(t, 1), 100);
+	flush(t);
+	pass_ms(t, 110);
+	assert_int_equal(usage(t).connections, 1);
+	discard_events(t);
+	discard_out(t);
+	t->app.hook = NULL;
+	use_peer(t, 2);
+	t->peer->port = 40002;
+	open_server(t);
+	set_timer(t, 2, 300);
+	pass_ms(t, 310);
+	expect_event(t, "timer#2");
+	test_finish(t);
+}
+
 static void application_timer_beside_retransmission(void **state)
 {
 	struct test *t = begin_open();
@@ -411,6 +447,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(timer_set_again_inside_its_callback),
 	TEST(abort_inside_the_callback),
 	TEST(timer_of_an_ended_connection),
+	TEST(timer_of_one_that_another_ends),
 	TEST(application_timer_beside_retransmission),
 	TEST(silence_is_probed),
 	TEST(traffic_puts_the_probe_off),

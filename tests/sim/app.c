@@ -88,7 +88,7 @@ static uint64_t timer_latest_us(const struct end *end)
 	const struct node *node = &world_now->nodes[end->node];
 
 	return end->timer_set_us + (uint64_t)end->timer_ms * (MS + MS / 64) + 10 * MS + node->late_us +
-	       node->tx_gap_us;
+	       node->tx_gap_us + node->clock_step_us + node->jumped_us;
 }
 
 static bool draw(struct end *end, uint32_t in_100)
@@ -290,7 +290,7 @@ static bool recognise(c10m_conn *conn, const uint8_t *data, size_t bytes)
 	uint32_t id = bytes >= HEADER_BYTES ? get32(data + 4) : 0;
 
 	c10m_conn_endpoints(conn, &endpoints);
-	if (endpoints.remote_address != host_ip(0) && endpoints.remote_address != host_ip(1)) {
+	if (host_of(world_now, endpoints.remote_address) >= NODES) {
 		state->end = GHOST;
 		return true;
 	}
@@ -556,6 +556,7 @@ void app_services(struct world *world, unsigned node)
 		.receive_bytes = 2000,
 		.keepalive_ms = 2000,
 	};
+	chatter_service(world, &world->nodes[node].services[3]);
 	draw_deadlines(world, &world->nodes[node].services[2], 100);
 	if (!world->strict)
 		draw_limits(world, node);
@@ -645,6 +646,16 @@ void app_plan(struct world *world)
 	}
 }
 
+/* Some host of the node's net, or the node itself. */
+static uint32_t local_address(struct end *end)
+{
+	const struct ipv4_range *net = &world_now->nodes[end->node].source_net;
+
+	if (net->count == 0 || end->conversation->plan == PLAN_CROSS || end->conversation->id % 4 == 3)
+		return 0;
+	return net->first + random_below(&end->random, 200);
+}
+
 static void connect_end(struct end *end, uint16_t local_port, uint16_t remote_port, uint32_t remote)
 {
 	const struct conn_state state = {.end = 2 * end->conversation->id + end->side + 1};
@@ -653,6 +664,7 @@ static void connect_end(struct end *end, uint16_t local_port, uint16_t remote_po
 		.remote_address = remote,
 		.remote_port = remote_port,
 		.local_port = local_port,
+		.local_address = local_address(end),
 		.state = &state,
 		.state_bytes = sizeof(state),
 	};
@@ -690,6 +702,7 @@ static void learn_port(struct conversation *conversation)
 		return;
 	c10m_conn_endpoints(conn, &endpoints);
 	conversation->client_port = endpoints.local_port;
+	conversation->client_ip = endpoints.local_address;
 }
 
 /* The port of an ended conversation whose server is in TIME_WAIT now, to go through that; 0: any port. Not in

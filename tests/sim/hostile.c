@@ -21,7 +21,7 @@ static void send(struct world *world, unsigned to, const uint8_t *frame, uint32_
 	link_deliver(world, (uint8_t)to, frame, bytes, world->now_us);
 }
 
-static uint32_t headers(uint8_t *frame, unsigned to, uint32_t source, uint8_t protocol, uint32_t bytes)
+uint32_t hostile_headers(uint8_t *frame, unsigned to, uint32_t source, uint8_t protocol, uint32_t bytes)
 {
 	struct eth_header eth = {.type = ETH_TYPE_IPV4};
 	struct ipv4_header ip = {
@@ -44,7 +44,7 @@ static void send_segment(struct world *world, unsigned to, uint32_t source, cons
 {
 	uint8_t frame[FRAME_ROOM];
 	uint32_t header = tcp_emit(frame + ETH_HEADER_BYTES + 20, segment);
-	uint32_t bytes = headers(frame, to, source, IP_PROTOCOL_TCP, header + segment->payload_bytes);
+	uint32_t bytes = hostile_headers(frame, to, source, IP_PROTOCOL_TCP, header + segment->payload_bytes);
 
 	memset(frame + ETH_HEADER_BYTES + 20 + header, 0xee, segment->payload_bytes);
 	frame_fix_checksums(frame);
@@ -82,12 +82,26 @@ static void arp(struct world *world, unsigned to)
 	send(world, to, frame, ETH_HEADER_BYTES + (draw(world, 8) ? ARP_BYTES : draw(world, ARP_BYTES)));
 }
 
+/* Puts right the checksum of an IPv4 header of any length. */
+void hostile_fix_ip(uint8_t *frame)
+{
+	uint8_t *ip = frame + ETH_HEADER_BYTES;
+	uint32_t sum = 0;
+
+	put16(ip + 10, 0);
+	for (unsigned i = 0; i < (ip[0] & 15u) * 4; i += 2)
+		sum += get16(ip + i);
+	sum = (sum & 0xffff) + (sum >> 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	put16(ip + 10, (uint16_t)~sum);
+}
+
 /* A header with one option, well-formed or not. */
 static void option(struct world *world, unsigned to)
 {
 	static const uint8_t kinds[] = {0, 1, 7, 68, 131, 137, 148, 99};
 	uint8_t frame[FRAME_ROOM] = {0}, *ip = frame + ETH_HEADER_BYTES;
-	uint32_t bytes = headers(frame, to, host_ip(HOSTILE), IP_PROTOCOL_TCP, 8 + 20);
+	uint32_t bytes = hostile_headers(frame, to, host_ip(HOSTILE), IP_PROTOCOL_TCP, 8 + 20);
 
 	ip[0] = 0x47;
 	ip[20] = kinds[draw(world, ARRAY_COUNT(kinds))];
@@ -109,8 +123,9 @@ static void fragments(struct world *world, unsigned to)
 		uint32_t offset = good ? i * 3 : draw(world, 9), bytes = good ? 24 : 4 * draw(world, 15);
 		bool more = good ? i == 0 : draw(world, 4) > 0;
 		uint16_t check;
-		uint32_t total = headers(frame, to, host_ip(HOSTILE),
-					 draw(world, 2) || good ? IP_PROTOCOL_ICMP : IP_PROTOCOL_TCP, bytes);
+		uint32_t total = hostile_headers(frame, to, host_ip(HOSTILE),
+						 draw(world, 2) || good ? IP_PROTOCOL_ICMP : IP_PROTOCOL_TCP,
+						 bytes);
 
 		if (good && i == 0) { /* an echo request of nothing but zeros, and its sum */
 			ip[IPV4_HEADER_BYTES] = ICMP_ECHO_REQUEST;
@@ -132,7 +147,7 @@ static void bad_ip(struct world *world, unsigned to)
 {
 	static const uint32_t sources[] = {0, 0x7f000001, 0xe0000001, 0xffffffff, 0xf0000001};
 	uint8_t frame[FRAME_ROOM] = {0}, *ip = frame + ETH_HEADER_BYTES;
-	uint32_t bytes = headers(frame, to, host_ip(HOSTILE), IP_PROTOCOL_TCP, 40);
+	uint32_t bytes = hostile_headers(frame, to, host_ip(HOSTILE), IP_PROTOCOL_TCP, 40);
 
 	switch (draw(world, 10)) {
 	case 0:
@@ -170,16 +185,7 @@ static void bad_ip(struct world *world, unsigned to)
 		put32(ip + 12, host_ip(to));
 		break; /* from itself */
 	}
-	put16(ip + 10, 0);
-	{
-		uint32_t sum = 0;
-
-		for (unsigned i = 0; i < (ip[0] & 15u) * 4 && i < 60; i += 2)
-			sum += get16(ip + i);
-		sum = (sum & 0xffff) + (sum >> 16);
-		sum = (sum & 0xffff) + (sum >> 16);
-		put16(ip + 10, (uint16_t)~sum);
-	}
+	hostile_fix_ip(frame);
 	send(world, to, frame, draw(world, 6) ? bytes : ETH_HEADER_BYTES + draw(world, 20));
 }
 
@@ -189,7 +195,7 @@ static void ping(struct world *world, unsigned to)
 	uint32_t bytes = icmp_emit(frame + ETH_HEADER_BYTES + 20, ICMP_ECHO_REQUEST, 0, 7, body,
 				   draw(world, 4) ? draw(world, 28) : draw(world, sizeof(body)));
 
-	send(world, to, frame, headers(frame, to, host_ip(HOSTILE), IP_PROTOCOL_ICMP, bytes));
+	send(world, to, frame, hostile_headers(frame, to, host_ip(HOSTILE), IP_PROTOCOL_ICMP, bytes));
 }
 
 /* An error about the flow's last segment. Returns its bytes. */
@@ -226,9 +232,10 @@ static void icmp(struct world *world, unsigned to)
 		ping(world, to);
 		return;
 	}
-	to = flow->source == host_ip(0) ? 0 : 1; /* who sent the segment gets the error */
+	to = host_of(world, flow->source); /* who sent the segment gets the error */
 	bytes = icmp_about(world, flow, frame + ETH_HEADER_BYTES + 20);
-	bytes = headers(frame, to, draw(world, 2) ? ROUTER_IP : host_ip(HOSTILE), IP_PROTOCOL_ICMP, bytes);
+	bytes = hostile_headers(frame, to, draw(world, 2) ? ROUTER_IP : host_ip(HOSTILE), IP_PROTOCOL_ICMP,
+				bytes);
 	if (draw(world, 8) == 0)
 		frame[ETH_HEADER_BYTES + 22] ^= 1;
 	if (draw(world, 16) == 0)
@@ -272,7 +279,7 @@ static void old_duplicate(struct world *world, const struct flow *flow, uint8_t 
 	put32(tcp + 24, flow->ts_first - 1 - draw(world, 1u << 20));
 	memset(tcp + 32, 0xdd, payload);
 	frame_fix_checksums(frame);
-	send(world, flow->destination == host_ip(0) ? 0 : 1, frame, ETH_HEADER_BYTES + bytes);
+	send(world, host_of(world, flow->destination), frame, ETH_HEADER_BYTES + bytes);
 }
 
 static void mutate_header(struct world *world, const struct flow *flow, uint8_t *frame)
@@ -348,7 +355,7 @@ static void mutant(struct world *world)
 		tcp[16] ^= 0x11; /* and a wrong checksum */
 	else
 		frame_fix_checksums(frame);
-	send(world, flow->destination == host_ip(0) ? 0 : 1, frame, flow->last_bytes);
+	send(world, host_of(world, flow->destination), frame, flow->last_bytes);
 }
 
 /* --- segments of its own ------------------------------------------------------------------- */
@@ -491,6 +498,10 @@ void hostile_act(struct world *world)
 	unsigned to = draw(world, NODES);
 
 	hostile->next_us = world->now_us + 1 + draw(world, hostile->gap_us);
+	if (hostile->liar_frames && draw(world, 2)) {
+		liar_act(world);
+		return;
+	}
 	switch (draw(world, 16)) {
 	case 0:
 		noise(world, to);
@@ -539,7 +550,7 @@ static void answer_arp(struct world *world, const uint8_t *frame)
 
 	if (arp_parse(frame + ETH_HEADER_BYTES, ARP_BYTES, &arp) || arp.operation != ARP_REQUEST ||
 	    (arp.target_ip != host_ip(HOSTILE) && arp.target_ip != ROUTER_IP &&
-	     arp.target_ip - ALIAS_IP >= ALIASES))
+	     arp.target_ip - ALIAS_IP >= ALIASES && arp.target_ip - LIAR_IP >= LIARS))
 		return;
 	eth.destination = arp.target = arp.sender;
 	host_mac(HOSTILE, eth.source.octets);
@@ -556,6 +567,16 @@ static void answer_arp(struct world *world, const uint8_t *frame)
 	link_send(world, HOSTILE, reply, ETH_HEADER_BYTES + ARP_BYTES);
 }
 
+static void to_liar(struct world *world, const uint8_t *ip)
+{
+	struct ipv4_header header;
+	struct tcp_segment segment;
+
+	if (ipv4_parse(ip, get16(ip + 2), &header) == DROP_NONE &&
+	    tcp_parse(ip + 20, (size_t)header.total_bytes - 20, &segment) == DROP_NONE)
+		liar_receive(world, &header, &segment);
+}
+
 void hostile_receive(struct world *world, const uint8_t *frame, uint32_t bytes)
 {
 	struct hostile *hostile = &world->hostile;
@@ -563,6 +584,9 @@ void hostile_receive(struct world *world, const uint8_t *frame, uint32_t bytes)
 
 	if (bytes >= ETH_HEADER_BYTES + ARP_BYTES && get16(frame + 12) == ETH_TYPE_ARP)
 		answer_arp(world, frame);
+	if (hostile->on && !world->healed && frame_checksums_good(frame, bytes) && ip[9] == IP_PROTOCOL_TCP &&
+	    get32(ip + 16) - LIAR_IP < LIARS)
+		to_liar(world, ip);
 	if (!hostile->on || world->healed || !frame_checksums_good(frame, bytes) ||
 	    ip[9] != IP_PROTOCOL_TCP || get32(ip + 16) != hostile->address || get16(tcp + 2) != hostile->port)
 		return;

@@ -206,8 +206,10 @@ static void frag_needed(struct world *world, uint8_t from, const uint8_t *data, 
 {
 	uint8_t frame[FRAME_ROOM];
 	struct eth_header eth = {.type = ETH_TYPE_IPV4};
-	struct ipv4_header ip = {
-		.source = ROUTER_IP, .destination = host_ip(from), .ttl = 64, .protocol = IP_PROTOCOL_ICMP};
+	struct ipv4_header ip = {.source = ROUTER_IP,
+				 .destination = get32(data + ETH_HEADER_BYTES + 12),
+				 .ttl = 64,
+				 .protocol = IP_PROTOCOL_ICMP};
 	uint32_t bytes = icmp_emit(frame + ETH_HEADER_BYTES + 20, ICMP_UNREACHABLE,
 				   ICMP_CODE_FRAGMENTATION_NEEDED, mtu, data + ETH_HEADER_BYTES, 28);
 
@@ -226,8 +228,10 @@ static bool is_dead(const struct link *link, const uint8_t *data)
 	if (get16(data + 12) != ETH_TYPE_IPV4 || ip[9] != IP_PROTOCOL_TCP)
 		return false;
 	for (uint32_t i = 0; i < link->dead_count; i++) {
-		bool from = get32(ip + 12) == link->dead_ips[i] && get16(ip + 20) == link->dead_ports[i];
-		bool to = get32(ip + 16) == link->dead_ips[i] && get16(ip + 22) == link->dead_ports[i];
+		bool from = get32(ip + 12) == link->dead_ips[i] && get16(ip + 20) == link->dead_ports[i] &&
+			    get16(ip + 22) == SERVER_PORT;
+		bool to = get32(ip + 16) == link->dead_ips[i] && get16(ip + 22) == link->dead_ports[i] &&
+			  get16(ip + 20) == SERVER_PORT;
 
 		if (from || to)
 			return true;
@@ -253,10 +257,31 @@ static bool lost(struct world *world, uint8_t from, const struct faults *faults)
 {
 	uint64_t *outage_us = &world->link.outage_until_us[from];
 
+	uint32_t *burst = &world->link.burst_left[from];
+
+	if (*burst == 0 && chance(world, faults->burst_chance))
+		*burst = 1 + random_below(&world->random, faults->burst_frames);
+	if (*burst > 0) {
+		--*burst;
+		return true;
+	}
+	if (world->now_us >= world->down_us && world->now_us < world->up_us)
+		return true;
 	if (chance(world, faults->outage_chance))
 		*outage_us = world->now_us + faults->outage_us / 2 +
 			     random_below(&world->random, faults->outage_us);
 	return world->now_us < *outage_us || chance(world, faults->loss);
+}
+
+/* A router whose queue grows says so in what may be marked: ECT(0), ECT(1) become CE. */
+static void mark(uint8_t *data)
+{
+	uint8_t *ip = data + ETH_HEADER_BYTES;
+
+	if (get16(data + 12) != ETH_TYPE_IPV4 || (ip[1] & 3) == 0)
+		return;
+	ip[1] |= 3;
+	hostile_fix_ip(data);
 }
 
 static void carry(struct world *world, uint8_t from, uint8_t to, const uint8_t *data, uint32_t bytes)
@@ -280,20 +305,53 @@ static void carry(struct world *world, uint8_t from, uint8_t to, const uint8_t *
 	if (chance(world, faults->resegment) && resegment(world, to, data, at_us))
 		return;
 	memcpy(copy, data, bytes);
+	if (chance(world, faults->mark))
+		mark(copy);
 	if (chance(world, faults->corrupt))
 		corrupt(world, copy, bytes);
 	link_deliver(world, to, copy, bytes, at_us);
 }
 
+/* The host that the router hands a frame to; HOSTS: it is not for the router to hand on. */
+static unsigned routed_to(const struct world *world, uint8_t from, const uint8_t *data)
+{
+	uint8_t router[6];
+	unsigned to;
+
+	host_mac(HOSTILE, router);
+	if (!world->routed || from >= NODES || get16(data + 12) != ETH_TYPE_IPV4 ||
+	    memcmp(data, router, 6) != 0)
+		return HOSTS;
+	to = host_of(world, get32(data + ETH_HEADER_BYTES + 16));
+	return to == from ? (unsigned)HOSTS : to;
+}
+
+static void route(struct world *world, uint8_t from, unsigned to, const uint8_t *data, uint32_t bytes)
+{
+	uint8_t copy[FRAME_ROOM];
+
+	memcpy(copy, data, bytes);
+	host_mac(to, copy);
+	host_mac(HOSTILE, copy + 6);
+	copy[ETH_HEADER_BYTES + 8]--;
+	hostile_fix_ip(copy);
+	carry(world, from, (uint8_t)to, copy, bytes);
+}
+
 void link_send(struct world *world, uint8_t from, const uint8_t *data, uint32_t bytes)
 {
 	const struct faults *faults = &world->link.faults[from];
+	unsigned routed = routed_to(world, from, data);
 	bool broadcast = data[0] & 1;
 
 	if (is_dead(&world->link, data))
 		return;
 	if (get16(data + 12) == ETH_TYPE_IPV4 && bytes > ETH_HEADER_BYTES + faults->path_mtu) {
 		frag_needed(world, from, data, faults->path_mtu);
+		return;
+	}
+	if (routed != HOSTS) {
+		route(world, from, routed, data, bytes);
 		return;
 	}
 	for (uint8_t to = 0; to < HOSTS; to++) {

@@ -71,11 +71,9 @@ static const char *const bug_names[PLANT_COUNT] = {
 /* Events that two honest stacks over a bad link, small pools and a hostile host must bring about. Left out
  * is only what cannot happen here, with the reason beside it. */
 static const char *const impossible_events[] = {
-	"timer_sweeps",     /* the wheel is sized for every object */
-	"tcp_sack_ignored", /* honest stacks tell no lies: packet/test_recovery.c does */
-	"tcp_sack_reneged", /* likewise */
-	"splices",          /* no application here is a proxy: packet/test_splice.c */
-	"splice_bytes",     /* likewise, and for those behind it */
+	"timer_sweeps", /* the wheel is sized for every object */
+	"splices",      /* no application here is a proxy: packet/test_splice.c */
+	"splice_bytes", /* likewise, and for those behind it */
 	"splice_moved_bytes",
 	"splice_waits",
 	"splice_aborts",
@@ -177,8 +175,9 @@ static void report_failure(unsigned index, int status, const struct options *opt
 	failed_seed = shared->jobs[index].seed;
 	snprintf(failed_why, sizeof(failed_why), "%s", text);
 	if (!options->self_test)
-		printf("FAIL seed=%llu commit=%s %s%s%s\n", (unsigned long long)failed_seed, SIM_COMMIT,
-		       options->bug ? "bug=" : "", options->bug ? bug_names[options->bug] : "", text);
+		printf("FAIL seed=%llu commit=%s %s%s%s%s\n", (unsigned long long)failed_seed, SIM_COMMIT,
+		       options->bug ? "bug=" : "", options->bug ? bug_names[options->bug] : "",
+		       options->bug ? " " : "", text);
 }
 
 static double seconds_now(void)

@@ -213,10 +213,9 @@ static void judge(struct world *world, unsigned node, struct flow *flow, struct 
 		judge_end(world, flow, reverse);
 }
 
-static bool between_stacks(const struct seen *seen)
+static bool between_stacks(const struct world *world, const struct seen *seen)
 {
-	return (seen->ip.source == host_ip(0) && seen->ip.destination == host_ip(1)) ||
-	       (seen->ip.source == host_ip(1) && seen->ip.destination == host_ip(0));
+	return host_of(world, seen->ip.source) + host_of(world, seen->ip.destination) == 1;
 }
 
 void referee_sent(struct world *world, unsigned node, const uint8_t *frame, uint32_t bytes)
@@ -227,9 +226,9 @@ void referee_sent(struct world *world, unsigned node, const uint8_t *frame, uint
 
 	if (get16(frame + 12) == ETH_TYPE_IPV4 && !frame_checksums_good(frame, bytes))
 		world_fail(world, "node %u sent a frame with a wrong checksum or length", node);
-	if (!parse(frame, bytes, &seen) || !between_stacks(&seen))
+	if (!parse(frame, bytes, &seen) || !between_stacks(world, &seen))
 		return;
-	if (seen.ip.source != world->nodes[node].ip)
+	if (host_of(world, seen.ip.source) != node)
 		world_fail(world, "node %u sent from another host's address", node);
 	flow = find_or_add(referee, seen.ip.source, seen.segment.source_port, seen.ip.destination,
 			   seen.segment.destination_port);
@@ -254,8 +253,9 @@ void referee_delivered(struct world *world, unsigned node, const uint8_t *frame,
 	struct flow *flow;
 	struct seen seen;
 
-	if (!frame_checksums_good(frame, bytes) || !parse(frame, bytes, &seen) || !between_stacks(&seen) ||
-	    !(seen.segment.flags & TCP_FIN) || (seen.segment.flags & (TCP_SYN | TCP_RST)))
+	if (!frame_checksums_good(frame, bytes) || !parse(frame, bytes, &seen) ||
+	    !between_stacks(world, &seen) || !(seen.segment.flags & TCP_FIN) ||
+	    (seen.segment.flags & (TCP_SYN | TCP_RST)))
 		return;
 	flow = find(&world->referee, seen.ip.destination, seen.segment.destination_port, seen.ip.source,
 		    seen.segment.source_port);

@@ -17,6 +17,8 @@
 #define NODES         2
 #define HOSTILE       2 /* the third host on the link */
 #define HOSTS         3
+#define CHAT_PORT     82  /* a service that only liars use */
+#define WINDOWS       128 /* blocks of a node that window.c looks at */
 #define ROUTER_IP     0x0a0000feu
 #define SERVER_PORT   80
 #define CONVERSATIONS 40
@@ -36,6 +38,8 @@ struct faults {
 	uint32_t path_mtu;      /* longer packets are answered by ICMP */
 	uint32_t outage_chance; /* in 1/10000 a frame: nothing passes for outage_us */
 	uint32_t outage_us;
+	uint32_t burst_chance, burst_frames; /* so many in a row are lost */
+	uint32_t mark;                       /* of what may be marked, that a router marks (RFC 3168) */
 };
 
 struct frame {
@@ -51,6 +55,7 @@ struct link {
 	struct faults faults[HOSTS]; /* by sender */
 	uint64_t busy_until_us[HOSTS];
 	uint64_t outage_until_us[HOSTS];
+	uint32_t burst_left[HOSTS];
 	struct frame **heap;
 	uint32_t count, room;
 	uint64_t order;
@@ -156,6 +161,7 @@ struct conversation {
 	uint64_t bytes[2]; /* by sending side */
 	struct end ends[2];
 	uint16_t client_port;
+	uint32_t client_ip;
 };
 
 void app_services(struct world *world, unsigned node);
@@ -170,6 +176,23 @@ void app_check_end(struct world *world);
 
 /* --- the third host: hostile.c */
 
+#define LIARS   4
+#define LIAR_IP 0x0a000020u /* and three more */
+
+/* A connection with a peer that keeps no rule: liar.c. */
+struct lie {
+	bool used, open;
+	bool active; /* the stack opens it */
+	bool timestamps;
+	uint8_t offers;
+	unsigned target;
+	uint32_t ip;
+	uint16_t port, stack_port;
+	uint32_t snd, rcv;  /* its next number, and the stack's next */
+	uint32_t stack_max; /* end of what the stack has sent */
+	uint32_t ts_base, ts_recent;
+};
+
 struct hostile {
 	bool on;
 	uint32_t collisions; /* times that it uses the key of the flow table */
@@ -183,6 +206,8 @@ struct hostile {
 	uint32_t address; /* from which it was opened */
 	uint32_t snd, rcv;
 	uint32_t cookie_acks;
+	uint32_t liar_frames; /* that its liars may still send */
+	struct lie lies[LIARS];
 };
 
 /* Addresses that it answers for. */
@@ -191,18 +216,44 @@ struct hostile {
 #define RANDOM_IP 0x0a000030u /* and a hundred more: whom its SYNs say they are from */
 
 void hostile_act(struct world *world);
+/* Ethernet and IPv4 headers; returns the frame's bytes. */
+uint32_t hostile_headers(uint8_t *frame, unsigned to, uint32_t source, uint8_t protocol, uint32_t bytes);
+void hostile_fix_ip(uint8_t *frame);
 void hostile_receive(struct world *world, const uint8_t *frame, uint32_t bytes);
+
+/* --- chatter.c: the application that liars talk to */
+void chatter_service(struct world *world, struct c10m_service *service);
+/* The local port of a connection to a liar, 0 when the stack refuses. */
+uint16_t chatter_connect(struct world *world, unsigned node, uint32_t ip, uint16_t port);
+
+/* --- liar.c */
+void liars_begin(struct world *world);
+void liar_act(struct world *world);
+void liar_syn(struct world *world, const struct lie *lie, uint8_t flags);
+void liar_receive(struct world *world, const struct ipv4_header *ip, const struct tcp_segment *segment);
+
+/* --- window.c */
+struct window_seen {
+	uint32_t generation, una, cwnd;
+	uint32_t undo; /* the window that undoing the last recovery leads back to */
+};
+
+void windows_judge(struct world *world, unsigned node);
 
 /* --- one run: world.c */
 
 struct node {
 	struct stack *stack;
 	struct stack_config config;
-	struct c10m_service services[3]; /* server, client, and a second server that never reads */
+	struct c10m_service services[4]; /* server, client, a second server that never reads, the liars' */
 	struct arena arena;
 	void *memory;
 	uint32_t ip;
 	uint64_t clock_offset_us; /* its own clock runs ahead of the world's by so much */
+	uint32_t clock_step_us;   /* and moves by so much */
+	uint64_t jump_at_us;      /* in the world's time; UINT64_MAX: never */
+	uint32_t jump_us, jumped_us;
+	struct ipv4_range source_net; /* it connects from any host of it */
 	uint16_t frame_room;
 	uint32_t tx_room, tx_gap_us, late_us, rx_quantum_us;
 	uint64_t tx_busy_until_us, due_us;
@@ -219,14 +270,17 @@ struct world {
 	struct link link;
 	struct referee referee;
 	struct hostile hostile;
+	struct window_seen windows[NODES][WINDOWS];
 	struct conversation conversations[CONVERSATIONS];
 	uint32_t conversation_count;
 	bool healed;
-	bool strict;         /* nothing in this world excuses a connection that fails */
-	bool gentle;         /* loss alone: no drop is counted by an honest stack */
-	uint64_t stop_us;    /* node 0 stops here; UINT64_MAX: never */
-	uint64_t rebuild_us; /* tables are rebuilt here */
-	uint64_t hash;       /* of all that was sent: two runs of a seed must agree */
+	bool routed;             /* the stacks reach each other through the router */
+	bool strict;             /* nothing in this world excuses a connection that fails */
+	bool gentle;             /* loss alone: no drop is counted by an honest stack */
+	uint64_t stop_us;        /* node 0 stops here; UINT64_MAX: never */
+	uint64_t rebuild_us;     /* tables are rebuilt here */
+	uint64_t down_us, up_us; /* nobody hears anybody in between */
+	uint64_t hash;           /* of all that was sent: two runs of a seed must agree */
 	bool trace;
 	char *failure; /* where world_fail writes */
 	size_t failure_room;
@@ -238,6 +292,8 @@ uint64_t world_run(uint64_t seed, bool trace, struct counters *sum, char *failur
 void world_fail(struct world *world, const char *format, ...) __attribute__((format(printf, 2, 3), noreturn));
 uint64_t node_now(const struct world *world, unsigned node);
 uint32_t host_ip(unsigned host);
+/* Whose address it is: a node's, one of its net's, or HOSTS for nobody's. */
+unsigned host_of(const struct world *world, uint32_t ip);
 void host_mac(unsigned host, uint8_t mac[6]);
 void world_trace(const struct world *world, const char *what, const uint8_t *frame, uint32_t bytes);
 

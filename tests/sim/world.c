@@ -32,7 +32,19 @@ void host_mac(unsigned host, uint8_t mac[6])
 
 uint64_t node_now(const struct world *world, unsigned node)
 {
-	return world->now_us + world->nodes[node].clock_offset_us;
+	const struct node *at = &world->nodes[node];
+	uint64_t now_us = world->now_us + at->clock_offset_us;
+
+	return at->clock_step_us ? now_us - now_us % at->clock_step_us : now_us;
+}
+
+unsigned host_of(const struct world *world, uint32_t ip)
+{
+	for (unsigned i = 0; i < NODES; i++) {
+		if (ip == host_ip(i) || ipv4_range_holds(&world->nodes[i].source_net, ip))
+			return i;
+	}
+	return HOSTS;
 }
 
 void world_fail(struct world *world, const char *format, ...)
@@ -96,6 +108,11 @@ static struct faults draw_faults(struct world *world)
 		faults.bytes_per_ms = 100 + draw(world, 5000);
 		faults.queue_bytes = 5000 + draw(world, 60000);
 	}
+	if (one_in(world, 4)) {
+		faults.burst_chance = 1 + draw(world, strict ? 50 : 200);
+		faults.burst_frames = 1 + draw(world, strict ? 5 : 30);
+	}
+	faults.mark = one_in(world, 3) ? draw(world, 3000) : 0;
 	if (one_in(world, 6) && !strict) {
 		faults.outage_chance = 1 + draw(world, 20);
 		faults.outage_us = draw(world, 8 * SECOND);
@@ -186,6 +203,39 @@ static void draw_node(struct world *world, unsigned index)
 	draw_later_options(world, node, index);
 }
 
+/* The stacks side by side, or each alone with the router; or one of them connects from a whole net. */
+static void draw_topology(struct world *world)
+{
+	uint32_t kind = draw(world, 4);
+
+	if (kind == 0) {
+		world->routed = true;
+		for (unsigned i = 0; i < NODES; i++) {
+			world->nodes[i].config.prefix_bits = 32;
+			world->nodes[i].config.gateway = ROUTER_IP;
+		}
+	} else if (kind == 1) {
+		unsigned who = draw(world, NODES);
+		struct ipv4_range net = ipv4_hosts(0x0a020000u, 16);
+
+		world->nodes[who].source_net = world->nodes[who].config.source_net = net;
+		world->nodes[!who].config.gateway = host_ip(who);
+	}
+}
+
+/* Coarse ones, and such as jump ahead when the machine was asleep. */
+static void draw_clock(struct world *world, struct node *node)
+{
+	static const uint32_t steps[] = {0, 0, 0, 100, MS, 10 * MS};
+
+	node->clock_step_us = steps[draw(world, ARRAY_COUNT(steps))];
+	node->jump_at_us = UINT64_MAX;
+	if (!one_in(world, 6))
+		return;
+	node->jump_at_us = draw(world, (uint32_t)world->heal_us);
+	node->jump_us = draw(world, (world->strict ? 2 : 20) * SECOND);
+}
+
 static void draw_world(struct world *world)
 {
 	world->strict = one_in(world, 2);
@@ -196,6 +246,13 @@ static void draw_world(struct world *world)
 		world->link.faults[i] = draw_faults(world);
 	for (unsigned i = 0; i < NODES; i++)
 		draw_node(world, i);
+	draw_topology(world);
+	for (unsigned i = 0; i < NODES; i++)
+		draw_clock(world, &world->nodes[i]);
+	if (one_in(world, 6)) {
+		world->down_us = draw(world, (uint32_t)world->heal_us);
+		world->up_us = world->down_us + draw(world, (world->strict ? 2 : 10) * SECOND);
+	}
 	if (one_in(world, 10))
 		world->rebuild_us = draw(world, (uint32_t)world->heal_us);
 	if (!world->strict && one_in(world, 20))
@@ -206,6 +263,7 @@ static void draw_world(struct world *world)
 					       (uint32_t)(world->heal_us / HOSTILE_ACTS));
 		world->hostile.flood = 1 + draw(world, 30);
 		world->hostile.collisions = one_in(world, 16) ? 3 : 0;
+		liars_begin(world);
 		if (one_in(world, 32)) {
 			world->hostile.flood = 1500;
 			world->hostile.gap_us = MAX_OF(world->hostile.gap_us,
@@ -350,6 +408,15 @@ static void node_sent_long(struct world *world, unsigned index, const struct pac
 	}
 }
 
+/* When a node's clock shows this time, in the world's; later than now. */
+static uint64_t when(const struct world *world, const struct node *node, uint64_t clock_us)
+{
+	uint32_t step_us = MAX_OF(node->clock_step_us, 1u);
+
+	clock_us = MAX_OF(clock_us, world->now_us + node->clock_offset_us + 1);
+	return (clock_us + step_us - 1) / step_us * step_us - node->clock_offset_us;
+}
+
 static void node_tx(struct world *world, unsigned index)
 {
 	static uint8_t frames[STACK_BURST][LONG_ROOM];
@@ -373,8 +440,7 @@ static void node_tx(struct world *world, unsigned index)
 	else if (deadline_us == UINT64_MAX)
 		node->due_us = UINT64_MAX;
 	else
-		node->due_us = MAX_OF(deadline_us, node_now(world, index) + 1) - node->clock_offset_us +
-			       draw(world, node->late_us + 1);
+		node->due_us = when(world, node, deadline_us) + draw(world, node->late_us + 1);
 }
 
 static void node_rx(struct world *world, unsigned index, struct frame **frames, uint32_t count)
@@ -445,7 +511,7 @@ static void vanish(struct world *world)
 
 		if (conversation->plan == PLAN_VANISH && conversation->client_port != 0 &&
 		    world->now_us > conversation->start_us + SECOND / 2) {
-			link->dead_ips[link->dead_count] = host_ip(conversation->ends[0].node);
+			link->dead_ips[link->dead_count] = conversation->client_ip;
 			link->dead_ports[link->dead_count++] = conversation->client_port;
 			conversation->client_port = 0;
 		}
@@ -494,6 +560,26 @@ static void change_limits(struct world *world)
 	node->due_us = 0;
 }
 
+static void jump(struct world *world, struct node *node)
+{
+	if (world->now_us < node->jump_at_us)
+		return;
+	node->jump_at_us = UINT64_MAX;
+	node->clock_offset_us += node->jump_us;
+	node->jumped_us += node->jump_us;
+	node->due_us = 0;
+}
+
+static void change_path(struct world *world)
+{
+	struct faults *faults = &world->link.faults[draw(world, NODES)];
+
+	if (draw(world, 2))
+		faults->path_mtu = 552 + draw(world, 949);
+	else
+		faults->delay_us = one_in(world, 2) ? draw(world, 500) : draw(world, 100 * MS);
+}
+
 static void scheduled(struct world *world)
 {
 	if (!world->healed && world->now_us >= world->heal_us)
@@ -511,8 +597,10 @@ static void scheduled(struct world *world)
 			world->stop_us = UINT64_MAX;
 		node_tx(world, 0);
 	}
-	if (one_in(world, 2000) && world->now_us < world->heal_us)
-		world->link.faults[draw(world, NODES)].path_mtu = 552 + draw(world, 949);
+	if (one_in(world, 1000) && world->now_us < world->heal_us)
+		change_path(world);
+	for (unsigned i = 0; i < NODES; i++)
+		jump(world, &world->nodes[i]);
 	if (!world->strict && !world->healed && one_in(world, 1000))
 		change_limits(world);
 	vanish(world);
@@ -528,6 +616,8 @@ static uint64_t next_event_us(const struct world *world)
 		next_us = MIN_OF(next_us, world->hostile.next_us);
 	if (!world->healed)
 		next_us = MIN_OF(next_us, world->heal_us);
+	else if (world->now_us < world->heal_us + PATIENCE_US)
+		next_us = MIN_OF(next_us, world->heal_us + PATIENCE_US);
 	next_us = MIN_OF(next_us, world->stop_us);
 	return MAX_OF(next_us, world->now_us);
 }
@@ -547,6 +637,10 @@ static void step(struct world *world)
 	for (unsigned i = 0; i < NODES; i++) {
 		if (world->nodes[i].due_us <= world->now_us)
 			node_tx(world, i);
+	}
+	if (world->steps % 16 == 0) {
+		for (unsigned i = 0; i < NODES; i++)
+			windows_judge(world, i);
 	}
 	if (++world->steps % world->verify_gap == 0) {
 		for (unsigned i = 0; i < NODES; i++)
