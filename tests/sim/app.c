@@ -323,7 +323,8 @@ static void compare(struct end *end, const uint8_t *data, size_t bytes)
 	struct end *other = other_of(end);
 	bool client = end->side == 0 || end->conversation->plan == PLAN_CROSS;
 	const struct c10m_service *service = &world_now->nodes[end->node].services[client];
-	uint32_t limit = service->receive_bytes ? service->receive_bytes : 65536;
+	uint32_t least = service->receive_bytes ? service->receive_bytes : 65536;
+	uint32_t limit = MAX_OF(least, service->receive_max_bytes);
 	uint8_t want[4096];
 
 	if (end->received + bytes > other->sent + other->fanning)
@@ -544,6 +545,8 @@ void app_services(struct world *world, unsigned node)
 		s->receive_bytes = windows[random_below(random, ARRAY_COUNT(windows))];
 		s->send_bytes = windows[random_below(random, ARRAY_COUNT(windows))];
 		s->keepalive_ms = keepalives[random_below(random, ARRAY_COUNT(keepalives))];
+		if (random_chance(random, 1, 3))
+			s->receive_max_bytes = random_below(random, 500000);
 		if (!world->strict && random_chance(random, 1, 3))
 			s->user_timeout_ms = 500 + random_below(random, 20000);
 		draw_deadlines(world, s, world->strict ? 24 * 3600 * 1000 : 500);

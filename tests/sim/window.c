@@ -62,6 +62,14 @@ static void judge(struct world *world, const struct core *core, const struct tcb
 	seen->una = tcb->snd_una;
 }
 
+/* Then its window was once larger than it is, and nobody has seen it. */
+static bool has_lost(const struct core *core, const struct tcb *tcb)
+{
+	const struct tcp_extension *extension = tcb_extension(core, tcb);
+
+	return tcb->pending & TCB_RECOVERY || (extension && extension->uses & EXTENSION_UNDO);
+}
+
 void windows_judge(struct world *world, unsigned node)
 {
 	const struct core *core = &world->nodes[node].stack->core;
@@ -72,12 +80,11 @@ void windows_judge(struct world *world, unsigned node)
 
 		if (tcb->state < TCP_ESTABLISHED || !answers_losses(core, tcb)) {
 			seen->generation = 0;
-		} else if (seen->generation != tcb->generation) {
-			/* Its first window, which it may have lost and found again since. */
+		} else if (seen->generation == tcb->generation) {
+			judge(world, core, tcb, seen);
+		} else if (!has_lost(core, tcb)) {
 			*seen = (struct window_seen){tcb->generation, tcb->snd_una,
 						     MAX_OF(tcb->cwnd, FIRST_WINDOW), 0};
-		} else {
-			judge(world, core, tcb, seen);
 		}
 	}
 }
