@@ -57,6 +57,14 @@ enum c10m_close_reason {
 	C10M_CLOSE_MEMORY,      /* memory has run out, and the peer kept its window closed (RFC 6429) */
 };
 
+/* c10m_service.on_trouble. */
+enum c10m_trouble {
+	C10M_TROUBLE_UNREACHABLE, /* a router, or the peer's host, says that it cannot be reached (ICMP) */
+	C10M_TROUBLE_HOPS,        /* the hop limit was used up on the way (ICMP time exceeded) */
+	C10M_TROUBLE_HEADER,      /* somebody could make no sense of a header (ICMP parameter problem) */
+	C10M_TROUBLE_SILENCE,     /* data, or the SYN, was sent again three times without an answer (R1) */
+};
+
 /* Bits of c10m_service.flags. */
 #define C10M_NODELAY 0x1u /* no Nagle: small segments go at once (RFC 9293 section 3.7.4) */
 #define C10M_QUICKACK \
@@ -189,6 +197,11 @@ struct c10m_service {
 	/* Of every packet that is sent: how many routers it may pass (0: 64), and its class of service, 0 to
 	 * 63 (the Diffserv field without ECN's two bits, RFC 2474). More counts as 0. */
 	uint8_t ttl, dscp;
+
+	/* Something is wrong with the way to the peer, and the connection goes on all the same (RFC 9293
+	 * section 3.9.1.8). Messages of ICMP count only when they quote what is in flight, yet they may be
+	 * forged. NULL: not of interest; not called any more after c10m_close. */
+	void (*on_trouble)(c10m_conn *conn, enum c10m_trouble trouble);
 };
 
 /* Runs services until SIGINT, SIGTERM or c10m_stop. Options in argv choose interface, address and limits
@@ -266,6 +279,7 @@ C10M_API void c10m_abort(c10m_conn *conn);
 C10M_API void c10m_set_timer(c10m_conn *conn, uint32_t ms);
 /* Changes the service's defaults for one connection. */
 C10M_API void c10m_set_nodelay(c10m_conn *conn, int on);
+C10M_API void c10m_set_dscp(c10m_conn *conn, uint8_t dscp); /* from the next segment on */
 C10M_API void c10m_set_keepalive(c10m_conn *conn, uint32_t ms);
 C10M_API void c10m_set_user_timeout(c10m_conn *conn, uint32_t ms); /* the peer changes it no more */
 

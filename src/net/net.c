@@ -366,6 +366,15 @@ void net_confirm(struct net *net, uint16_t destination)
 		entry->tries = 0;
 }
 
+void net_doubt(struct net *net, uint16_t destination)
+{
+	struct destination *entry = destination_hop(&net->destinations, destination);
+
+	entry->confirmed_tick = net->now_tick - NEIGHBOUR_FRESH_MS - 1;
+	if (net->shared && entry->state == NEIGHBOUR_REACHABLE)
+		entry->asked_tick = net->now_tick - NEIGHBOUR_USED_MS - 1;
+}
+
 void net_tick(struct net *net)
 {
 	struct destinations *table = &net->destinations;

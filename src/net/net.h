@@ -103,6 +103,9 @@ void net_fragments_tick(struct net *net);
 bool net_resolve(struct net *net, uint16_t destination);
 /* The peer has made progress: its next hop is alive. */
 void net_confirm(struct net *net, uint16_t destination);
+/* The peer is silent: its next hop is asked whether it lives (RFC 1122 section 3.3.1.4) when it is used next.
+ */
+void net_doubt(struct net *net, uint16_t destination);
 void net_set_neighbour(struct net *net, uint32_t ip, const struct eth_address *mac, bool permanent);
 /* The kernel speaks. Only neighbours that are wanted are taken: others are not worth a place. */
 void net_learn_neighbour(struct net *net, uint32_t ip, const struct eth_address *mac, bool permanent);

@@ -292,6 +292,11 @@ void c10m_set_nodelay(c10m_conn *conn, int on)
 	conn_ready(core_of(conn), index_of(conn));
 }
 
+void c10m_set_dscp(c10m_conn *conn, uint8_t dscp)
+{
+	tcb_set_dscp(tcb_of(conn), dscp < 64 ? dscp : 0);
+}
+
 void c10m_set_keepalive(c10m_conn *conn, uint32_t ms)
 {
 	struct core *core = core_of(conn);

@@ -51,7 +51,20 @@ static void timer(struct core *core, uint32_t index)
 	sock_settle(core, index);
 }
 
-const struct core_events sock_events = {closed, timer};
+/* RFC 9293 section 3.9.1.8. */
+static void trouble(struct core *core, uint32_t index, enum c10m_trouble what)
+{
+	struct tcb *tcb = tcb_at(core, index);
+
+	if (service_of(core, tcb)->on_trouble && !(tcb->pending & (TCB_ABORTING | TCB_NO_READER))) {
+		core->busy_index = index;
+		service_of(core, tcb)->on_trouble(conn_of(tcb), what);
+		core->busy_index = POOL_NONE;
+	}
+	sock_settle(core, index);
+}
+
+const struct core_events sock_events = {closed, timer, trouble};
 
 static uint32_t offer(struct core *core, uint32_t index, const uint8_t *data, uint32_t bytes)
 {

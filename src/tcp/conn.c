@@ -146,8 +146,9 @@ uint32_t conn_take(struct core *core, const struct tuple4 *tuple, uint8_t servic
 	tcb->near_tick = near_tick;
 	tcb->far_tick = far_tick;
 	tcb->timers = filed;
-	tcb->service = service;
-	tcb->stack_id = core->stack_id;
+	tcb->service = service & 15u;
+	tcb->stack_id = core->stack_id & 63u;
+	tcb_set_dscp(tcb, settings->dscp);
 	tcb->snd_head = CHUNK_NONE;
 	tcb->rcv_head = CHUNK_NONE;
 	tcb->rcv_tail = CHUNK_NONE;

@@ -32,6 +32,7 @@ struct core;
 struct core_events {
 	void (*closed)(struct core *core, uint32_t index, enum c10m_close_reason reason);
 	void (*timer)(struct core *core, uint32_t index);
+	void (*trouble)(struct core *core, uint32_t index, enum c10m_trouble trouble);
 };
 
 struct index_list {

@@ -650,5 +650,10 @@ enum drop_reason tcp_icmp_error(struct core *core, const struct icmp_message *me
 	if (message->type == ICMP_UNREACHABLE && tcb->state == TCP_SYN_SENT &&
 	    (message->code == ICMP_CODE_PROTOCOL_UNREACHABLE || message->code == ICMP_CODE_PORT_UNREACHABLE))
 		conn_end(core, index, C10M_CLOSE_REFUSED);
+	else
+		core->events->trouble(core, index,
+				      message->type == ICMP_UNREACHABLE     ? C10M_TROUBLE_UNREACHABLE
+				      : message->type == ICMP_TIME_EXCEEDED ? C10M_TROUBLE_HOPS
+									    : C10M_TROUBLE_HEADER);
 	return DROP_NONE;
 }

@@ -105,9 +105,8 @@ static void emit(struct core *core, struct tcb *tcb, struct packet *packet, stru
 				   tcb->tuple.remote_ip);
 	net_emit_headers(&core->net, packet->data, &hop->mac, tcb->tuple.local_ip, tcb->tuple.remote_ip,
 			 IP_PROTOCOL_TCP, IPV4_HEADER_BYTES + header + segment->payload_bytes);
-	if (unlikely(core->services[tcb->service].marked))
-		ipv4_mark(packet->data + ETH_HEADER_BYTES, core->services[tcb->service].ttl,
-			  core->services[tcb->service].dscp);
+	if (unlikely(core->services[tcb->service].marked || tcb_dscp(tcb)))
+		ipv4_mark(packet->data + ETH_HEADER_BYTES, core->services[tcb->service].ttl, tcb_dscp(tcb));
 	packet->bytes = HEADERS + header + segment->payload_bytes;
 	packet->gso_bytes = 0;
 	core->counters.tcp_segments_out++;

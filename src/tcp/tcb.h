@@ -79,7 +79,9 @@ struct tcb {
 	/* line 0 */
 	struct tuple4 tuple;
 	uint32_t generation;
-	uint8_t state, service, stack_id;
+	uint8_t state;
+	uint8_t service : 4, dscp_high : 4; /* how routers on the way treat it: tcb_dscp */
+	uint8_t stack_id : 6, dscp_low : 2;
 	uint8_t timers;
 	uint32_t rcv_nxt, rcv_adv; /* rcv_adv: right edge that we advertised; RCV.WND is the difference */
 	uint32_t snd_una, snd_nxt, snd_wnd, snd_wl1;
@@ -119,6 +121,18 @@ struct tcb {
 
 _Static_assert(sizeof(struct tcb) == 192, "the block's published budget");
 _Static_assert(offsetof(struct tcb, snd_head) == 64 && offsetof(struct tcb, rcv_head) == 128, "three lines");
+
+/* RFC 2474 section 3: the upper six bits of the type of service. */
+static inline uint8_t tcb_dscp(const struct tcb *tcb)
+{
+	return (uint8_t)(tcb->dscp_high << 2 | tcb->dscp_low);
+}
+
+static inline void tcb_set_dscp(struct tcb *tcb, uint8_t dscp)
+{
+	tcb->dscp_high = dscp >> 2 & 15u;
+	tcb->dscp_low = dscp & 3u;
+}
 
 /* The last bytes of each block, where a service has deadlines: what was seen at the last look. */
 struct tcb_watch {

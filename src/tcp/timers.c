@@ -10,6 +10,7 @@
 #define RTO_UNKNOWN_US     3000000u
 #define SYN_GIVE_UP_TICKS  180000u /* RFC 9293 section 3.8.3: three minutes at least */
 #define USER_TIMEOUT_TICKS 900000u /* R2: 100 s at least; a quarter of an hour outlives most outages */
+#define R1                 3u      /* retransmissions, RFC 9293 section 3.8.3: then the way is doubted */
 #define KEEPALIVE_PROBES   9u
 #define KEEPALIVE_PROBE_MS 75000u
 
@@ -193,7 +194,11 @@ static bool rtx_expired(struct core *core, uint32_t index)
 		retransmit(core, tcb);
 	}
 	conn_ready(core, index);
-	return true;
+	if (tcb->backoff != R1 || tcb->timers & TCB_TIMER_PERSIST)
+		return true;
+	net_doubt(&core->net, tcb->destination);
+	core->events->trouble(core, index, C10M_TROUBLE_SILENCE);
+	return false;
 }
 
 static bool keep_expired(struct core *core, uint32_t index)

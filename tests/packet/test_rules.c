@@ -742,6 +742,158 @@ static void silent_neighbour_is_doubted_and_forgotten(void **state)
 	test_finish(t);
 }
 
+/* --- what is said of the way ------------------------------------------------------------------------------
+ */
+
+static unsigned troubles[4];
+
+static void on_trouble(c10m_conn *conn, enum c10m_trouble trouble)
+{
+	struct c10m_endpoints endpoints;
+
+	c10m_conn_endpoints(conn, &endpoints);
+	assert_int_equal(endpoints.remote_address, PEER_IP);
+	troubles[trouble]++;
+}
+
+/* Soft errors are told to who wants to hear of them, and to nobody else; those of what is not in flight are
+ * not. proves RFC9293-MUST-47, RFC9293-SHLD-20, RFC9293-SHLD-25, RFC1122-ICMP-05, RFC1122-ICMP-07,
+ * RFC1122-ICMP-08 */
+static void soft_errors_are_told(void **state)
+{
+	(void)state;
+	for (unsigned wanted = 0; wanted < 2; wanted++) {
+		struct test *t = test_begin();
+
+		memset(troubles, 0, sizeof(troubles));
+		t->services[0].on_trouble = wanted ? on_trouble : NULL;
+		test_start(t);
+		open_server(t);
+		app_send(t, 0, 100);
+		expect(t, "P. seq 1 ack 1 len 100");
+		inject_icmp_error(t, ICMP_UNREACHABLE, ICMP_CODE_NET_UNREACHABLE, 0, 1);
+		inject_icmp_error(t, ICMP_UNREACHABLE, ICMP_CODE_HOST_UNREACHABLE, 0, 1);
+		inject_icmp_error(t, ICMP_TIME_EXCEEDED, 0, 0, 1);
+		inject_icmp_error(t, ICMP_PARAMETER_PROBLEM, 0, 0, 1);
+		inject_icmp_error(t, ICMP_TIME_EXCEEDED, 0, 0, 5000);
+		expect_drop(t, ICMP_NOT_IN_FLIGHT);
+		assert_int_equal(troubles[C10M_TROUBLE_UNREACHABLE], 2 * wanted);
+		assert_int_equal(troubles[C10M_TROUBLE_HOPS], wanted);
+		assert_int_equal(troubles[C10M_TROUBLE_HEADER], wanted);
+		assert_int_equal(troubles[C10M_TROUBLE_SILENCE], 0);
+		app_close(t, 0); /* nothing is told any more */
+		discard_out(t);
+		inject_icmp_error(t, ICMP_TIME_EXCEEDED, 0, 0, 1);
+		assert_int_equal(troubles[C10M_TROUBLE_HOPS], wanted);
+		test_finish(t);
+	}
+}
+
+static void abort_on_trouble(c10m_conn *conn, enum c10m_trouble trouble)
+{
+	on_trouble(conn, trouble);
+	c10m_abort(conn);
+}
+
+static void abort_inside_on_trouble(void **state)
+{
+	struct test *t = test_begin();
+
+	(void)state;
+	t->services[0].on_trouble = abort_on_trouble;
+	test_start(t);
+	open_server(t);
+	app_send(t, 0, 100);
+	expect(t, "P. seq 1 ack 1 len 100");
+	inject_icmp_error(t, ICMP_TIME_EXCEEDED, 0, 0, 1);
+	expect(t, "R. seq 101 ack 1");
+	expect_event(t, "close aborted");
+	use_peer(t, 1);
+	open_server(t);
+	app_send(t, 1, 100);
+	pass_ms(t, 200 + 400 + 800 + 10); /* R1 */
+	expect_event(t, "close aborted#1");
+	discard_out(t);
+	test_finish(t);
+}
+
+/* After three retransmissions the application hears of it, and the next hop is asked whether it is there.
+ * proves RFC9293-MUST-20, RFC9293-SHLD-9, RFC9293-SHLD-10 */
+static void three_retransmissions_raise_doubts(void **state)
+{
+	struct test *t = test_begin();
+
+	(void)state;
+	memset(troubles, 0, sizeof(troubles));
+	t->no_neighbours = true;
+	t->services[0].on_trouble = on_trouble;
+	test_start(t);
+	inject_arp_reply(t, PEER_IP);
+	open_server(t);
+	app_send(t, 0, 100);
+	expect(t, "P. seq 1 ack 1 len 100");
+	expect_after(t, 200, "P. seq 1 ack 1 len 100");
+	expect_after(t, 400, "P. seq 1 ack 1 len 100");
+	expect_nothing(t);
+	assert_int_equal(troubles[C10M_TROUBLE_SILENCE], 0);
+	expect_after(t, 800, "P. seq 1 ack 1 len 100");
+	expect_arp_request(t, PEER_IP);
+	inject_arp_reply(t, PEER_IP);
+	assert_int_equal(troubles[C10M_TROUBLE_SILENCE], 1);
+	expect_after(t, 1600, "P. seq 1 ack 1 len 100");
+	expect_nothing(t);
+	pass_ms(t, 3600 * 1000);
+	discard_out(t);
+	expect_event(t, "close timeout"); /* R2 */
+	assert_int_equal(troubles[C10M_TROUBLE_SILENCE], 1);
+	ignore_drops(t, DROP_NEIGHBOUR_UNRESOLVED);
+	test_finish(t);
+}
+
+/* The next frame's type of service and hop limit. Its checksum is right, or the harness would not take it. */
+static void expect_marks(struct test *t, uint8_t tos, uint8_t ttl)
+{
+	const struct out_frame *out = &t->out[t->out_first];
+
+	assert_true(t->out_count > 0);
+	assert_int_equal(out->data[IP + 1], tos);
+	assert_int_equal(out->data[IP + 8], ttl);
+}
+
+/* From the answer to the SYN on, and changed on the way.
+ * proves RFC9293-MUST-48, RFC9293-MUST-49, RFC9293-SHLD-21, RFC9293-SHLD-22, RFC1122-IP-08, RFC1122-IP-10 */
+static void type_of_service_and_hop_limit(void **state)
+{
+	struct test *t = test_begin();
+
+	(void)state;
+	t->services[0].dscp = 10;
+	t->services[0].ttl = 3;
+	t->services[1].dscp = 63;
+	test_start(t);
+	inject(t, "S seq 0 win 1000 mss 1460");
+	expect_marks(t, 0x28, 3);
+	expect(t, "S. seq 0 ack 1 mss 1460");
+	inject(t, ". seq 1 ack 1");
+	expect_event(t, "open");
+	app_send(t, 0, 10);
+	expect_marks(t, 0x28, 3);
+	expect(t, "P. seq 1 ack 1 len 10");
+	inject(t, ". seq 1 ack 11");
+	for (unsigned i = 0; i < 6; i++) {
+		c10m_set_dscp(app_conn(t, 0), (uint8_t)(12 * i));
+		app_send(t, 0, 10);
+		expect_marks(t, (uint8_t)(12 * i << 2), 3);
+		discard_out(t);
+		inject(t, ". seq 1 ack %u", 21 + 10 * i);
+	}
+	use_peer(t, 1);
+	app_connect_to(t, PEER_IP, t->peer->port, 5000, NULL);
+	expect_marks(t, 0xfc, 64);
+	discard_out(t);
+	test_finish(t);
+}
+
 static const struct CMUnitTest tests[] = {
 	TEST(large_windows_are_large),
 	TEST(window_that_shrinks_below_what_is_in_flight),
@@ -773,6 +925,10 @@ static const struct CMUnitTest tests[] = {
 	TEST(address_mask_requests_get_no_answer),
 	TEST(questions_are_a_second_apart),
 	TEST(silent_neighbour_is_doubted_and_forgotten),
+	TEST(soft_errors_are_told),
+	TEST(abort_inside_on_trouble),
+	TEST(three_retransmissions_raise_doubts),
+	TEST(type_of_service_and_hop_limit),
 };
 
 PACKET_MAIN(tests)
