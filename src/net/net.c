@@ -214,6 +214,7 @@ static void entry_fail(struct net *net, struct destination *entry)
 	entry->waiting = UINT32_MAX;
 	net->destinations.probing--;
 	net->counters->neighbour_timeouts++;
+	net->ways_lost |= routes_forget(&net->destinations.routes, entry->ip);
 	if (waiting != UINT32_MAX)
 		net->resolved(net->context, waiting, false);
 }

@@ -55,6 +55,7 @@ struct net {
 	struct reassembly reassembly;
 	uint32_t probe_tick; /* while some are INCOMPLETE: when net_tick looks at them again */
 	bool shared;
+	bool ways_lost; /* redirected ones: connections are to look for their ways again */
 	uint32_t requests[NET_REQUESTS];
 	uint32_t request_first, request_count;
 	/* Called when a neighbour's link address became known, or it stays silent. */

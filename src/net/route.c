@@ -152,6 +152,16 @@ bool routes_remove(struct routes *table, const struct route *route)
 	return same != NULL;
 }
 
+bool routes_forget(struct routes *table, uint32_t gateway)
+{
+	uint32_t before = table->changes;
+
+	for (uint32_t i = table->route_count; i-- > 0;)
+		if (table->routes[i].redirected && table->routes[i].gateway == gateway)
+			route_drop(table, i);
+	return table->changes != before;
+}
+
 const struct route *routes_find(const struct routes *table, uint32_t address)
 {
 	for (uint32_t i = 0; i < table->route_count; i++) {

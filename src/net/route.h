@@ -31,8 +31,9 @@ struct route {
 	uint32_t metric;
 	uint16_t mtu; /* of the way; 0: the interface's */
 	uint8_t prefix_bits;
-	bool closed; /* leads to no place that we can reach: refused, or through another interface */
-	bool seen;   /* since routes_begin */
+	bool closed;     /* leads to no place that we can reach: refused, or through another interface */
+	bool seen;       /* since routes_begin */
+	bool redirected; /* a gateway told of it: only as long as its own gateway answers */
 };
 
 struct routes {
@@ -66,6 +67,9 @@ void routes_begin(struct routes *table);
 void routes_end(struct routes *table);
 
 /* The way to an address; NULL: there is none. It may be closed. */
+/* A gateway does not answer: ways through it that another one told of are forgotten; whether there were any.
+ */
+bool routes_forget(struct routes *table, uint32_t gateway);
 const struct route *routes_find(const struct routes *table, uint32_t address);
 /* The neighbour that packets to an address are given to; 0: there is no way. */
 uint32_t routes_next_hop(const struct routes *table, uint32_t address);

@@ -34,11 +34,15 @@ static enum drop_reason icmp_input(struct core *core, const uint8_t *frame, cons
 	if (message.type == ICMP_ECHO_REQUEST && message.code == 0 && !core->settings.shared)
 		return net_echo_reply(&core->net, frame, ip, &message);
 	if (message.type != ICMP_UNREACHABLE && message.type != ICMP_TIME_EXCEEDED &&
-	    message.type != ICMP_PARAMETER_PROBLEM)
+	    message.type != ICMP_PARAMETER_PROBLEM && message.type != ICMP_REDIRECT)
 		return DROP_ICMP_UNKNOWN; /* source quench among them: RFC 6633 */
 	reason = icmp_parse_quote(&message, &quote);
 	if (reason)
 		return reason;
+	if (message.type == ICMP_REDIRECT)
+		return core->settings.shared || quote.protocol != IP_PROTOCOL_TCP
+			       ? DROP_ICMP_UNKNOWN /* the kernel tells of routes */
+			       : tcp_redirect(core, ip->source, &message, &quote);
 	if (message.type == ICMP_TIME_EXCEEDED)
 		core->counters.ip_hops_exceeded++;
 	if (quote.protocol != IP_PROTOCOL_TCP)

@@ -236,6 +236,10 @@ void conn_waiters(void *context, uint32_t waiting, bool reachable)
 {
 	struct core *core = context;
 
+	if (unlikely(core->net.ways_lost)) {
+		core->net.ways_lost = false;
+		tcp_reroute_begin(core);
+	}
 	while (waiting != POOL_NONE) {
 		uint32_t index = waiting;
 		struct tcb *tcb = tcb_at(core, index);

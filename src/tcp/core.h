@@ -375,6 +375,9 @@ void tcp_rtt_sample(struct core *core, struct tcb *tcb, uint32_t rtt_us);
 uint32_t tcp_rto_us(const struct core *core, const struct tcb *tcb);
 
 /* --- reroute.c: the ways of connections after routes or the interface's MTU have changed */
+/* An ICMP redirect from this address (RFC 1122 section 3.2.2.2). */
+enum drop_reason tcp_redirect(struct core *core, uint32_t from, const struct icmp_message *message,
+			      const struct icmp_quote *quote);
 void tcp_reroute_begin(struct core *core);
 void tcp_reroute(struct core *core); /* some of them, while reroute_left is not 0 */
 /* The path's MTU is another one: smaller segments, and what was too long goes again. */

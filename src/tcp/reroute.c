@@ -46,6 +46,35 @@ static void reroute(struct core *core, struct tcb *tcb)
 		tcp_path_shrunk(core, tcb);
 }
 
+/* RFC 1122 section 3.2.2.2: only the gateway in use may name another one, and that must be our neighbour. Who
+ * knows neither the connection nor what is in flight is not believed either (RFC 5927). */
+enum drop_reason tcp_redirect(struct core *core, uint32_t from, const struct icmp_message *message,
+			      const struct icmp_quote *quote)
+{
+	struct tuple4 tuple = {quote->source, quote->destination, quote->source_port,
+			       quote->destination_port};
+	struct routes *routes = &core->net.destinations.routes;
+	const struct route way = {.prefix = quote->destination,
+				  .gateway = message->rest,
+				  .prefix_bits = 32,
+				  .redirected = true};
+	uint32_t ref = core_find(core, &tuple, core_hash(core, &tuple));
+	const struct tcb *tcb;
+
+	if (ref == FLOW_NONE || flow_ref_kind(ref) != FLOW_BLOCK)
+		return DROP_ICMP_NO_FLOW;
+	tcb = tcb_at(core, flow_ref_index(ref));
+	if (seq_lt(quote->seq, tcb->snd_una) || seq_geq(quote->seq, tcb_snd_max(tcb)))
+		return DROP_ICMP_NOT_IN_FLIGHT;
+	if (from == quote->destination || routes_next_hop(routes, quote->destination) != from ||
+	    routes_next_hop(routes, way.gateway) != way.gateway || !ipv4_is_unicast(way.gateway) ||
+	    routes_is_local(routes, way.gateway) || routes_is_broadcast(routes, way.gateway))
+		return DROP_ICMP_UNKNOWN;
+	if (routes_add(routes, &way, ROUTE_REPLACE) == 0)
+		tcp_reroute_begin(core);
+	return DROP_NONE;
+}
+
 void tcp_reroute_begin(struct core *core)
 {
 	core->reroute_left = core->blocks.fresh;

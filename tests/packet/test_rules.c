@@ -894,6 +894,85 @@ static void type_of_service_and_hop_limit(void **state)
 	test_finish(t);
 }
 
+/* --- redirects -------------------------------------------------------------------------------------------
+ */
+
+#define GATEWAY  0x0a0000feu
+#define FAR_AWAY 0x0b000001u
+
+/* A redirect that quotes what is in flight, from one host to another gateway. */
+static void redirect(struct test *t, uint32_t from, uint32_t gateway, uint8_t code, uint32_t quoted_seq)
+{
+	uint8_t frame[FRAME_ROOM], quote[IPV4_HEADER_BYTES + 8] = {0};
+	uint32_t peer_ip = t->peer->ip, bytes;
+	const struct ipv4_header ip = {.source = STACK_IP,
+				       .destination = peer_ip,
+				       .ttl = 60,
+				       .protocol = IP_PROTOCOL_TCP,
+				       .total_bytes = 1500};
+
+	ipv4_emit(quote, &ip);
+	put16(quote + 20, t->peer->stack_port);
+	put16(quote + 22, t->peer->port);
+	put32(quote + 24, t->peer->irs + quoted_seq);
+	t->peer->ip = from;
+	bytes = build_icmp(t, frame, ICMP_REDIRECT, code, gateway, quote, sizeof(quote));
+	inject_raw(t, frame, bytes);
+	t->peer->ip = peer_ip;
+}
+
+static void expect_via(struct test *t, uint32_t gateway, const char *segment)
+{
+	t->peer->via = gateway;
+	expect(t, "%s", segment);
+}
+
+/* The gateway in use names another one of the same net, for a host or for a net: what follows goes there. All
+ * others are not believed. When the new one does not answer, the old way counts again.
+ * proves RFC1122-ICMP-06 */
+static void redirects_lead_to_another_gateway(void **state)
+{
+	static const uint32_t bad[] = {0x0c000001u, STACK_IP, 0x0a0000ffu, 0, 0x7f000001u};
+	struct test *t = test_begin();
+
+	(void)state;
+	t->active = true;
+	test_start(t);
+	t->peer->ip = FAR_AWAY;
+	t->peer->via = GATEWAY;
+	open_client(t);
+	app_send(t, 0, 10);
+	expect_via(t, GATEWAY, "P. seq 1 ack 1 len 10");
+	for (unsigned i = 0; i < ARRAY_COUNT(bad); i++) {
+		redirect(t, GATEWAY, bad[i], 1, 1);
+		expect_drop(t, ICMP_UNKNOWN);
+	}
+	redirect(t, PEER_IP, PEER_IP + 1, 1, 1); /* not the first hop */
+	expect_drop(t, ICMP_UNKNOWN);
+	redirect(t, GATEWAY, PEER_IP + 1, 1, 5000);
+	expect_drop(t, ICMP_NOT_IN_FLIGHT);
+	inject(t, ". seq 1 ack 11");
+	app_send(t, 0, 10);
+	expect_via(t, GATEWAY, "P. seq 11 ack 1 len 10");
+	for (uint8_t code = 0; code < 2; code++) {
+		redirect(t, code ? PEER_IP + 1 : GATEWAY, PEER_IP + 1 + code, code, 11 + 10u * code);
+		inject(t, ". seq 1 ack %u", 21 + 10u * code);
+		app_send(t, 0, 10);
+		expect_via(t, PEER_IP + 1u + code,
+			   code ? "P. seq 31 ack 1 len 10" : "P. seq 21 ack 1 len 10");
+	}
+	redirect(t, PEER_IP + 2, STACK_IP + 99, 1, 31); /* nobody is there */
+	ignore_drops(t, DROP_NEIGHBOUR_UNRESOLVED);
+	for (unsigned i = 0; i < 10 && t->out_count == 0; i++)
+		pass_ms(t, 100);
+	expect_arp_request(t, STACK_IP + 99);
+	pass_ms(t, 30000);
+	while (t->out_count > 1)
+		(void)next_out(t);
+	expect_via(t, GATEWAY, "P. seq 31 ack 1 len 10");
+	test_finish(t);
+}
+
 static const struct CMUnitTest tests[] = {
 	TEST(large_windows_are_large),
 	TEST(window_that_shrinks_below_what_is_in_flight),
@@ -929,6 +1008,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(abort_inside_on_trouble),
 	TEST(three_retransmissions_raise_doubts),
 	TEST(type_of_service_and_hop_limit),
+	TEST(redirects_lead_to_another_gateway),
 };
 
 PACKET_MAIN(tests)
