@@ -579,6 +579,7 @@ static void send_and_acknowledge(void **state)
 	struct test *t = begin_open();
 
 	(void)state;
+	mark(t);
 	assert_int_equal(app_send(t, 0, 3000), 3000);
 	expect(t, ". seq 1 ack 1 len 1460");
 	expect(t, ". seq 1461 ack 1 len 1460");
@@ -587,6 +588,7 @@ static void send_and_acknowledge(void **state)
 	expect(t, "P. seq 2921 ack 1 len 80");
 	inject(t, ". seq 1 ack 3001");
 	pass_ms(t, 5000);
+	assert_int_equal(counted(t, tcp_data_bytes_out), 3000);
 	assert_int_equal(usage(t).chunks[0] + usage(t).chunks[1] + usage(t).chunks[2], 0);
 	test_finish(t);
 }

@@ -610,6 +610,22 @@ static void blocks_that_lie(void **state)
 	test_finish(t);
 }
 
+/* A block that begins below what is acknowledged by now tells of the rest. */
+static void blocks_that_begin_below(void **state)
+{
+	struct test *t = begin_sent(100, 10);
+
+	(void)state;
+	mark(t);
+	inject(t, ". seq 1 ack %u sack %u-%u,%u-%u", at(2), at(7), at(8), at(1), at(3));
+	discard_out(t);
+	assert_int_equal(counted(t, tcp_sack_ignored), 0);
+	assert_int_equal(usage(t).ranges, 5); /* arrived, not, arrived, not, new */
+	inject(t, ". seq 1 ack %u", at(10));
+	discard_out(t);
+	test_finish(t);
+}
+
 /* Every second byte: the scoreboard is full at some point, and the connection lives on. */
 static void many_small_blocks(void **state)
 {
@@ -732,6 +748,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(one_probe_only),
 	TEST(repaired_by_the_probe_alone),
 	TEST(blocks_that_lie),
+	TEST(blocks_that_begin_below),
 	TEST(many_small_blocks),
 	TEST(without_a_scoreboard),
 	TEST(path_shrinks_in_recovery),
