@@ -247,11 +247,10 @@ static uint32_t receive_max(const struct stack_config *config, const struct c10m
 	return MIN_OF(MAX_OF(most, bytes), RECEIVE_BYTES_MAX);
 }
 
-static void services_init(struct core *core, const struct stack_config *config)
+/* What services from `first` on ask for, defaults filled in. */
+static void services_set(struct core *core, const struct stack_config *config, uint32_t first, uint32_t end)
 {
-	core->callbacks = config->services;
-	core->service_count = config->service_count;
-	for (uint32_t i = 0; i < config->service_count; i++) {
+	for (uint32_t i = first; i < end; i++) {
 		const struct c10m_service *from = &config->services[i];
 
 		core->services[i] = (struct tcp_service){
@@ -283,6 +282,28 @@ static void services_init(struct core *core, const struct stack_config *config)
 		};
 		listen_on(core, i, true);
 	}
+}
+
+static void services_init(struct core *core, const struct stack_config *config)
+{
+	core->callbacks = config->services;
+	core->service_count = config->service_count;
+	services_set(core, config, 0, config->service_count);
+}
+
+int stack_reread_service(struct stack *stack, uint32_t service)
+{
+	struct core *core = &stack->core;
+	uint16_t port;
+
+	if (service >= core->service_count || !services_make_sense(&stack->config))
+		return -EINVAL;
+	port = stack->config.services[service].port;
+	if (port && core->listeners[port] && core->listeners[port] != service + 1)
+		return -EADDRINUSE;
+	listen_on(core, service, false);
+	services_set(core, &stack->config, service, service + 1);
+	return 0;
 }
 
 static void lists_init(struct core *core)

@@ -141,6 +141,11 @@ struct stack_message {
 /* A negative errno: -EINVAL when the message makes no sense, -ENOSPC when a table is full. */
 int stack_control(struct stack *stack, uint64_t now_us, const struct stack_message *message);
 
+/* The service of this index has changed in the array that was given at the start: its port (it listens there
+ * from now on; 0: it does not), its limits. Callbacks, state and groups must be what they were; on a shared
+ * interface the port must be ours already. 0, -EINVAL when the services make no sense, -EADDRINUSE. */
+int stack_reread_service(struct stack *stack, uint32_t service);
+
 enum stack_request_kind {
 	STACK_REQUEST_NONE,
 	STACK_REQUEST_RESOLVE, /* neighbour `address` is wanted, or known and in use: only when shared */
