@@ -57,6 +57,8 @@ static struct bsd_socket *listener_of(struct sockets *sockets, uint32_t service)
 static void inherit(struct bsd_socket *socket, const struct bsd_socket *listener)
 {
 	socket->state = SOCKET_OPEN;
+	socket->was_open = true;
+	socket->accepted = true;
 	socket->service = listener->service;
 	socket->nodelay = listener->nodelay;
 	socket->keepalive = listener->keepalive;
@@ -95,6 +97,7 @@ static void on_open(c10m_conn *conn)
 		return;
 	}
 	socket->state = SOCKET_OPEN;
+	socket->was_open = true;
 	c10m_conn_endpoints(conn, &socket->ends);
 	options_apply(sockets_of(conn), socket);
 	socket_changed(sockets_of(conn), socket);
@@ -147,7 +150,6 @@ static void on_close(c10m_conn *conn, enum c10m_close_reason reason)
 	/* As Linux has it: who was told of the end already has broken a pipe. */
 	if (reason == C10M_CLOSE_RESET && tcb->pending & TCB_FIN_TAKEN)
 		socket->error = EPIPE;
-	socket->ended_well = socket->error == 0;
 	socket->state = SOCKET_ENDED;
 	socket->conn = 0;
 	socket_changed(sockets_of(conn), socket);
@@ -328,6 +330,7 @@ static int64_t connect_begin(struct sockets *sockets, struct bsd_socket *socket,
 	socket->conn = c10m_connect(sockets->worker, &request, &error);
 	if (!socket->conn && socket->state == SOCKET_CONNECTING)
 		socket->state = SOCKET_NEW;
+	options_apply(sockets, socket);
 	return error;
 }
 
@@ -355,11 +358,11 @@ int64_t call_connect(struct sockets *sockets, struct bsd_socket *socket, struct 
 		result = connect_goes_on(socket);
 		return result == SOCKET_WAITS && sockets->now_us >= call->deadline_us ? -EINPROGRESS : result;
 	}
-	if (socket->state == SOCKET_OPEN && !socket->connect_told) {
+	if (socket->state == SOCKET_OPEN && !socket->connect_told && !socket->accepted) {
 		socket->connect_told = true;
 		return 0;
 	}
-	if (socket->state == SOCKET_OPEN || socket->state == SOCKET_LISTENING)
+	if (socket->state == SOCKET_OPEN || socket->state == SOCKET_LISTENING || socket->was_open)
 		return -EISCONN;
 	if (socket->state == SOCKET_ENDED)
 		return connect_goes_on(socket);

@@ -37,7 +37,7 @@ struct bsd_socket {
 	int number; /* NUMBER_NONE: not accepted yet, or closed */
 	uint32_t service;
 	bool owns_service;
-	bool nonblocking, no_read, no_write, nodelay, ended_well, reuse;
+	bool nonblocking, no_read, no_write, nodelay, was_open, accepted, reuse;
 	bool connect_told; /* a second connect() has nothing more to say */
 	c10m_handle conn;
 	struct c10m_endpoints ends;

@@ -508,6 +508,9 @@ static void last_reply(struct core *core, const struct tcb *tcb, uint8_t flags)
 
 void tcp_abort_segment(struct core *core, const struct tcb *tcb)
 {
+	/* RFC 9293 section 3.10.5: where both sides have closed nobody is told, unless data was lost. */
+	if ((tcb->state == TCP_CLOSING || tcb->state == TCP_LAST_ACK) && tcb->rcv_bytes == 0)
+		return;
 	last_reply(core, tcb, TCP_RST | TCP_ACK);
 }
 

@@ -331,7 +331,7 @@ static void learn_descriptor(struct drill *drill, const struct drill_running *ru
 		drill_fail(drill, running->event, "descriptors are 0 to %d here", DRILL_FDS - 1);
 	drill->fds[script] = (int)running->call.result;
 	drill->received[script] = drill->sent[script] = 0;
-	if (running->call.kind == CALL_ACCEPT)
+	if (running->call.kind == CALL_ACCEPT || drill->connection < 0)
 		drill->connection = (int)script;
 }
 

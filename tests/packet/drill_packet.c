@@ -70,13 +70,15 @@ static void parse_one(const struct drill *drill, const uint8_t *at, uint32_t byt
 {
 	*option = (struct drill_option){.kind = at[0]};
 	switch (at[0]) {
+	case 0:
+	case 1:
+	case 4:
+		break;
 	case 2:
 		option->numbers[0] = get16(at + 2);
 		break;
 	case 3:
 		option->numbers[0] = at[2];
-		break;
-	case 4:
 		break;
 	case 5:
 		for (uint32_t i = 2; i + 4 <= bytes && option->count < 8; i += 4)

@@ -598,11 +598,13 @@ static void parse_event(struct reader *reader)
 	} else {
 		parse_call(reader, event);
 	}
+	end = reader->at;
+	reader->at = start; /* where complaints point to */
 	if (event->kind != DRILL_CALL && event->when.kind == WHEN_LASTS)
 		wrong(reader, "only a system call can last: write ~ for a range of time");
 	if (event->kind != DRILL_OUT && (event->when.kind == WHEN_ANY || event->when.kind == WHEN_RANGE))
 		wrong(reader, "only for packets that go out a range of time can be expected");
-	end = reader->at;
+	reader->at = end;
 	if (strcspn(start, "\n") < (size_t)(end - start))
 		end = start + strcspn(start, "\n");
 	snprintf(event->text, sizeof(event->text), "%.*s", (int)(end - start), start);

@@ -64,21 +64,22 @@ static bool set_one(struct settings *to, const struct drill_setting *setting)
 {
 	uint32_t value = (uint32_t)strtoul(setting->value, NULL, 0);
 	const char *name = setting->name;
+	bool flag = value || setting->value[0] == 0;
 
 	if (strcmp(name, "tolerance_usecs") == 0)
 		to->drill->tolerance_us = value;
 	else if (strcmp(name, "tcp_ts_tick_usecs") == 0)
 		to->drill->stamp_tick_us = value;
 	else if (strcmp(name, "no_timestamps") == 0)
-		to->stack->no_timestamps = true;
+		to->stack->no_timestamps = flag;
 	else if (strcmp(name, "no_window_scale") == 0)
-		to->stack->no_window_scale = true;
+		to->stack->no_window_scale = flag;
 	else if (strcmp(name, "no_sack") == 0)
-		to->stack->no_sack = true;
+		to->stack->no_sack = flag;
 	else if (strcmp(name, "always_cookies") == 0)
-		to->stack->always_cookies = true;
+		to->stack->always_cookies = flag;
 	else if (strcmp(name, "any_content") == 0)
-		to->drill->any_content = true;
+		to->drill->any_content = flag;
 	else if (strcmp(name, "congestion") == 0)
 		to->sockets.congestion = setting->value;
 	else
@@ -230,11 +231,17 @@ static void run_end(struct drill *drill)
 	drill_fail(drill, last, "after the end a packet came out that nobody expected\n  came out: %s", text);
 }
 
-static void run_events(struct drill *drill)
+static bool run_events(struct drill *drill)
 {
+	if (setjmp(drill->failed)) {
+		flush(drill->t);
+		discard_out(drill->t);
+		return false;
+	}
 	for (unsigned i = 0; i < drill->script->event_count; i++)
 		run_event(drill, &drill->script->events[i]);
 	run_end(drill);
+	return true;
 }
 
 /* --- the run ---------------------------------------------------------------------------------------- */
@@ -255,7 +262,7 @@ static bool run_from(struct drill_script *script, uint64_t start_us, struct dril
 {
 	struct settings settings;
 	enum start_mode mode = start_mode;
-	bool good = false;
+	bool good;
 
 	*drill = (struct drill){.script = script, .tolerance_us = TOLERANCE_US, .t = test_begin()};
 	settings = (struct settings){.stack = &drill->t->config, .drill = drill};
@@ -272,12 +279,7 @@ static bool run_from(struct drill_script *script, uint64_t start_us, struct dril
 	test_start(drill->t);
 	start_mode = mode;
 	sockets_attach(drill->sockets, drill->t->stack);
-	if (setjmp(drill->failed) == 0) {
-		run_events(drill);
-		good = true;
-	} else {
-		discard_out(drill->t);
-	}
+	good = run_events(drill);
 	for (unsigned i = 0; i < DRILL_CALLS; i++)
 		free(drill->running[i].buffer);
 	test_finish(drill->t);
