@@ -454,6 +454,14 @@ static bool output_one(struct core *core, struct tcb *tcb, struct packet *packet
 	return false;
 }
 
+/* After a frame nothing more is to be said: the frequent case, seen without asking for each reason again. */
+static bool all_said(const struct tcb *tcb)
+{
+	return tcb->snd_nxt - tcb->snd_una == tcb->snd_bytes && tcb->acks_owed == 0 &&
+	       !(tcb->pending & (TCB_RTX | TCB_ACK_NOW | TCB_PROBE | TCB_FIN_QUEUED)) &&
+	       !(tcb->options & (TCB_BOARD | TCB_BACKED));
+}
+
 uint32_t tcp_output(struct core *core, uint32_t index, struct packet *packets, uint32_t max)
 {
 	struct tcb *tcb = tcb_at(core, index);
@@ -462,6 +470,8 @@ uint32_t tcp_output(struct core *core, uint32_t index, struct packet *packets, u
 	while (count < max && output_one(core, tcb, &packets[count])) {
 		core->counters.tx_bytes += packets[count].bytes;
 		count++;
+		if (likely(all_said(tcb)))
+			break;
 	}
 	if (count > 1)
 		tcp_arm_probe(core, tcb);
