@@ -428,6 +428,18 @@ static void close_conn(struct sockets *sockets, struct bsd_socket *socket)
 		c10m_close(conn);
 }
 
+void connection_forget(struct sockets *sockets, struct bsd_socket *socket)
+{
+	epoll_forget(sockets, socket->number);
+	socket->number = NUMBER_NONE; /* somebody else's by now */
+	if (socket->state == SOCKET_LISTENING)
+		close_listener(sockets, socket);
+	close_conn(sockets, socket);
+	disown(sockets, socket);
+	service_give(sockets, socket);
+	socket_release(sockets, socket);
+}
+
 int64_t call_close(struct sockets *sockets, struct bsd_socket *socket, struct socket_call *call)
 {
 	bool lingers = socket->linger.l_onoff && socket->linger.l_linger > 0 && socket->conn != 0;

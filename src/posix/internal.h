@@ -81,6 +81,8 @@ struct tcb *socket_tcb(struct sockets *sockets, const struct bsd_socket *socket)
 
 /* connection.c: how connections begin and end */
 void connection_services(struct sockets *sockets);
+/* Its descriptor was closed by the C library: as if by close. */
+void connection_forget(struct sockets *sockets, struct bsd_socket *socket);
 int64_t call_bind(struct sockets *sockets, struct bsd_socket *socket, const struct socket_call *call);
 int64_t call_listen(struct sockets *sockets, struct bsd_socket *socket, const struct socket_call *call);
 int64_t call_accept(struct sockets *sockets, struct bsd_socket *socket, const struct socket_call *call);

@@ -95,9 +95,8 @@ int socket_number(struct sockets *sockets, struct bsd_socket *socket)
 	}
 	if (number < 0)
 		return number;
-	/* Its last owner may have closed the descriptor behind our back. */
 	if (sockets->numbers[number])
-		sockets->numbers[number]->number = NUMBER_NONE;
+		connection_forget(sockets, sockets->numbers[number]);
 	sockets->numbers[number] = socket;
 	socket->number = number;
 	return number;

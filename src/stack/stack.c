@@ -274,7 +274,9 @@ static void services_set(struct core *core, const struct stack_config *config, u
 			.dscp = from->dscp < 64 ? from->dscp : 0,
 			.delayed_ack_ms = from->flags & C10M_QUICKACK ? 0 : config->delayed_ack_ms,
 		};
-		core->services[i].wscale = scale_for(core->services[i].receive_max_bytes);
+		core->services[i].wscale =
+			(uint8_t)MAX_OF((uint32_t)scale_for(core->services[i].receive_max_bytes),
+					MIN_OF(config->window_scale, 14u));
 		core->deadlines[i] = (struct service_deadlines){
 			.first_byte_ms = MIN_OF(from->first_byte_ms, TICKS_MAX_AHEAD),
 			.idle_ms = MIN_OF(from->idle_ms, TICKS_MAX_AHEAD),

@@ -67,6 +67,8 @@ struct stack_config {
 	uint32_t rto_initial_ms;  /* [1000]; both 60000 at most */
 	uint32_t time_wait_ms;    /* [60000] 2 MSL */
 	uint32_t fin_wait2_ms;    /* [60000] after a full close */
+	uint32_t window_scale; /* at least this one is offered, 14 at most; [0]: the least that tells of the
+				  buffer */
 	bool no_timestamps, no_window_scale, no_sack, always_cookies; /* for tests */
 };
 
