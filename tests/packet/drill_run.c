@@ -267,8 +267,11 @@ static bool run_from(struct drill_script *script, uint64_t start_us, struct dril
 	*drill = (struct drill){.script = script, .tolerance_us = TOLERANCE_US, .t = test_begin()};
 	settings = (struct settings){.stack = &drill->t->config, .drill = drill};
 	begin(drill, start_us);
-	if (!set_all(&settings, script))
+	if (!set_all(&settings, script)) {
+		free(drill->t->out);
+		free(drill->t);
 		return false;
+	}
 	drill->sockets = sockets_new(&settings.sockets);
 	drill->t->config.services = sockets_services(drill->sockets);
 	drill->t->config.service_count = STACK_SERVICES;
