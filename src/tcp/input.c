@@ -247,6 +247,8 @@ static void duplicate_ack(struct core *core, struct tcb *tcb)
 	if (tcb->pending & TCB_RECOVERY) {
 		tcb->cwnd += tcb->mss;
 	} else if (tcb->duplicate_acks == 3 && seq_gt(tcb->snd_una, tcb->recover)) {
+		extension_drop(core, tcb,
+			       EXTENSION_UNDO); /* a loss before this one is not to be undone any more */
 		congestion_loss(core, tcb);
 		tcb->cwnd = tcb->ssthresh + 3u * tcb->mss;
 		tcb->recover = tcb_snd_max(tcb);

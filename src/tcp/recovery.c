@@ -70,7 +70,9 @@ static void undo(struct core *core, struct tcb *tcb)
 {
 	struct tcp_extension *extension = tcb_extension(core, tcb);
 
-	tcb->cwnd = MAX_OF(tcb->cwnd, extension->undo_cwnd) + (PLANTED(UNDO_TWICE) ? tcb->cwnd : 0);
+	/* In recovery cwnd says how much may be sent now, and nothing of the network. */
+	tcb->cwnd = MAX_OF(tcb->pending & TCB_RECOVERY ? 0 : tcb->cwnd, extension->undo_cwnd) +
+		    (PLANTED(UNDO_TWICE) ? tcb->cwnd : 0);
 	tcb->ssthresh = extension->undo_ssthresh;
 	tcb->algorithm[0] = extension->undo_algorithm[0];
 	tcb->algorithm[1] = extension->undo_algorithm[1];

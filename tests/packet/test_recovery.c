@@ -438,6 +438,38 @@ static void undone_timeout_is_forgotten(void **state)
 	test_finish(t);
 }
 
+/* Without a range left NewReno recovers from the next loss, and its duplicates inflate the window: what is
+ * told of the loss before leads back to no such window. */
+static void next_loss_without_a_scoreboard_is_not_undone(void **state)
+{
+	struct test *t = begin_sent(100, 10);
+	struct pool *pool = &t->stack->core.ranges;
+	uint32_t taken = 0, before = block(t)->cwnd;
+
+	(void)state;
+	inject(t, ". seq 1 ack 1 sack %u-%u", at(1), at(4));
+	expect(t, ". seq 1 ack 1 len 1460");
+	discard_out(t);
+	inject(t, ". seq 1 ack %u", block(t)->recover - t->peer->irs);
+	discard_out(t);
+	while (pool_take(pool) != POOL_NONE)
+		taken++;
+	for (unsigned i = 0; i < 30; i++) {
+		inject(t, ". seq 1 ack %u", block(t)->snd_una - t->peer->irs);
+		discard_out(t);
+	}
+	mark(t);
+	inject(t, ". seq 1 ack %u sack 1-%u", block(t)->snd_una - t->peer->irs, at(1));
+	discard_out(t);
+	inject(t, ". seq 1 ack %u", block(t)->recover - t->peer->irs);
+	discard_out(t);
+	assert_int_equal(counted(t, tcp_recoveries_undone), 0);
+	assert_true(block(t)->cwnd <= before);
+	while (taken)
+		pool_give(pool, --taken);
+	test_finish(t);
+}
+
 /* Only a part of it came twice: the rest was lost. */
 static void one_duplicate_of_two_undoes_nothing(void **state)
 {
@@ -741,6 +773,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(spurious_timeout_is_undone),
 	TEST(spurious_recovery_is_undone_by_duplicates),
 	TEST(undone_timeout_is_forgotten),
+	TEST(next_loss_without_a_scoreboard_is_not_undone),
 	TEST(one_duplicate_of_two_undoes_nothing),
 	TEST(tail_loss_probe_repairs),
 	TEST(probe_with_new_data),
