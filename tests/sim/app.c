@@ -194,6 +194,8 @@ static void send_more(struct end *end, c10m_conn *conn)
 			break;
 		if (random_chance(&end->random, end->message_chance, 100))
 			sent = send_by_message(conn, data, want);
+		else if (draw(end, end->urgent_chance))
+			sent = c10m_send_urgent(conn, data, want);
 		else
 			sent = c10m_send(conn, data, want);
 		end->plainly = false;
@@ -549,6 +551,8 @@ void app_services(struct world *world, unsigned node)
 			s->receive_max_bytes = random_below(random, 500000);
 		if (!world->strict && random_chance(random, 1, 3))
 			s->user_timeout_ms = 500 + random_below(random, 20000);
+		if (!world->strict && random_chance(random, 1, 3))
+			s->flags |= C10M_USER_TIMEOUT_OPTION;
 		draw_deadlines(world, s, world->strict ? 24 * 3600 * 1000 : 500);
 	}
 	world->nodes[node].services[1].name = "client";
@@ -604,6 +608,7 @@ static void plan_end(struct conversation *conversation, unsigned side, unsigned 
 		.pause_chance = random_chance(random, 1, 3) ? random_below(random, 20) : 0,
 		.partial_chance = random_chance(random, 1, 3) ? random_below(random, 60) : 0,
 		.rest_ms = random_chance(random, 1, 4) ? 8000 : 200,
+		.urgent_chance = random_chance(random, 1, 4) ? random_below(random, 30) : 0,
 		.message_chance = random_chance(random, 1, 3) ? random_below(random, 101) : 0,
 		.fanout_chance = random_chance(random, 1, 3) ? random_below(random, 50) : 0,
 	};

@@ -48,12 +48,18 @@ static uint32_t build(struct world *world, const struct lie *lie, const struct t
 	return bytes;
 }
 
-static void put(struct world *world, const struct lie *lie, const uint8_t *frame, uint32_t bytes)
+static void put_after(struct world *world, const struct lie *lie, const uint8_t *frame, uint32_t bytes,
+		      uint32_t us)
 {
 	if (world->hostile.liar_frames == 0)
 		return;
 	world->hostile.liar_frames--;
-	link_deliver(world, (uint8_t)lie->target, frame, bytes, world->now_us + draw(world, 2 * MS));
+	link_deliver(world, (uint8_t)lie->target, frame, bytes, world->now_us + us);
+}
+
+static void put(struct world *world, const struct lie *lie, const uint8_t *frame, uint32_t bytes)
+{
+	put_after(world, lie, frame, bytes, draw(world, 2 * MS));
 }
 
 static void say(struct world *world, const struct lie *lie, const struct tcp_segment *segment)
@@ -109,12 +115,13 @@ static void lie_ack(struct world *world, struct lie *lie)
 {
 	struct tcp_segment segment = right(lie, TCP_ACK);
 	uint32_t step = 1 + draw(world, 300), count = 1 + draw(world, 40);
+	uint8_t frame[FRAME_ROOM];
 
 	switch (draw(world, 5)) {
 	case 0: /* in splinters (RFC 5681 section 3.1, RFC 3465) */
 		for (uint32_t i = 0; i < count && seq_lt(segment.ack + step, lie->stack_max); i++) {
 			segment.ack += step;
-			say(world, lie, &segment);
+			put_after(world, lie, frame, build(world, lie, &segment, frame), 10 * i);
 		}
 		lie->rcv = segment.ack;
 		return;
@@ -191,6 +198,19 @@ static void lie_data(struct world *world, struct lie *lie)
 		break;
 	}
 	say(world, lie, &segment);
+}
+
+/* More holes than anybody keeps. */
+static void lie_holes(struct world *world, struct lie *lie)
+{
+	struct tcp_segment segment = right(lie, TCP_ACK);
+	uint32_t count = 1 + draw(world, 60);
+
+	for (uint32_t i = 0; i < count; i++) {
+		segment.seq += 2 + draw(world, 200);
+		segment.payload_bytes = 1 + draw(world, 3);
+		say(world, lie, &segment);
+	}
 }
 
 /* Resets and SYNs everywhere; one that hits is rare, since it ends the fun. */
@@ -330,8 +350,9 @@ void liar_syn(struct world *world, const struct lie *lie, uint8_t flags)
 static void tell_one(struct world *world, struct lie *lie)
 {
 	static void (*const lies[])(struct world * world, struct lie * lie) = {
-		lie_sack, lie_sack,      lie_ack, lie_ack,     lie_window,    lie_data, lie_data,
-		lie_data, lie_timestamp, lie_fin, lie_options, lie_fragments, lie_icmp, lie_flags,
+		lie_sack,    lie_sack,      lie_ack,  lie_ack,       lie_window,
+		lie_data,    lie_data,      lie_data, lie_timestamp, lie_fin,
+		lie_options, lie_fragments, lie_icmp, lie_flags,     lie_holes,
 	};
 
 	lies[draw(world, ARRAY_COUNT(lies))](world, lie);

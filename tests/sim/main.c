@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -17,7 +18,7 @@
 #include "commit.h"
 
 #define JOBS_MAX        16
-#define HANG_SECONDS    30 /* of real time, for one seed */
+#define HANG_SECONDS    30 /* of processor time, for one seed */
 #define REPEAT_EVERY    64 /* each so many seeds one runs twice and must do the same */
 #define SELF_TEST_SEEDS 3000
 #define FAILURE_ROOM    400
@@ -101,7 +102,7 @@ static void run_seed(struct job *job, uint64_t seed, bool trace)
 {
 	uint64_t hash;
 
-	alarm(HANG_SECONDS);
+	setitimer(ITIMER_PROF, &(struct itimerval){.it_value.tv_sec = HANG_SECONDS}, NULL);
 	job->seed = seed;
 	job->failure[0] = 0;
 	hash = world_run(seed, trace, &job->sum, job->failure, sizeof(job->failure));
@@ -159,7 +160,7 @@ static void failure_of(unsigned index, int status, char *text, size_t room)
 
 	if (shared->jobs[index].failure[0])
 		snprintf(text, room, "%s", shared->jobs[index].failure);
-	else if (WIFSIGNALED(status) && WTERMSIG(status) == SIGALRM)
+	else if (WIFSIGNALED(status) && WTERMSIG(status) == SIGPROF)
 		snprintf(text, room, "hangs: no end within %d s", HANG_SECONDS);
 	else if (bytes > 0)
 		snprintf(text, room, "%.*s", (int)strcspn(output, "\n"), output);

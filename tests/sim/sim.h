@@ -145,7 +145,7 @@ struct end {
 	uint32_t timer_ms; /* 0: not set */
 	struct random random;
 	uint32_t write_max, rest_chance, pause_chance, partial_chance, rest_ms;
-	uint32_t message_chance, fanout_chance;
+	uint32_t message_chance, fanout_chance, urgent_chance;
 	uint64_t fanning;  /* bytes of a fan-out under way */
 	c10m_group group;  /* of that fan-out; 0: it looks at all connections */
 	bool plainly;      /* the last fan-out skipped this end */
@@ -236,6 +236,7 @@ void liar_receive(struct world *world, const struct ipv4_header *ip, const struc
 struct window_seen {
 	uint32_t generation, una, cwnd;
 	uint32_t undo; /* the window that undoing the last recovery leads back to */
+	uint64_t all;  /* the first window, and all that was acknowledged since */
 };
 
 void windows_judge(struct world *world, unsigned node);

@@ -48,6 +48,8 @@ static void judge(struct world *world, const struct core *core, const struct tcb
 	const struct tcp_extension *extension = tcb_extension(core, tcb);
 	bool recovers = tcb->pending & TCB_RECOVERY;
 
+	seen->all += acked;
+	most = MIN_OF(most, seen->all + SLACK);
 	if (recovers && tcb->ssthresh > most / 10 * 7 + 3000)
 		world_fail(world, "a loss left a window of %u from %u, and %u bytes acknowledged since",
 			   tcb->ssthresh, seen->cwnd, acked);
@@ -84,7 +86,8 @@ void windows_judge(struct world *world, unsigned node)
 			judge(world, core, tcb, seen);
 		} else if (!has_lost(core, tcb)) {
 			*seen = (struct window_seen){tcb->generation, tcb->snd_una,
-						     MAX_OF(tcb->cwnd, FIRST_WINDOW), 0};
+						     MAX_OF(tcb->cwnd, FIRST_WINDOW), 0,
+						     MAX_OF(tcb->cwnd, FIRST_WINDOW)};
 		}
 	}
 }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "../packet/cut.h"
+#include "tcp/congestion.h"
 #include "wire/ethernet.h"
 #include "wire/print.h"
 
@@ -146,6 +147,15 @@ static void draw_pools(struct world *world, struct stack_config *config)
 	}
 }
 
+/* NULL: the default, also where there is none of that name. */
+static const char *algorithm(uint64_t choice)
+{
+	static const char *const names[4] = {NULL, "newreno", "bbr", "dctcp"};
+	const char *name = names[choice];
+
+	return name && congestion_find(name) ? name : NULL;
+}
+
 /* From a generator of its own: seeds mean what they meant. */
 static void draw_later_options(const struct world *world, struct node *node, unsigned index)
 {
@@ -158,7 +168,7 @@ static void draw_later_options(const struct world *world, struct node *node, uns
 	if ((value >> 56) % 4 == 0)
 		node->config.ranges = 1 + (uint32_t)(value >> 58) % 12;
 	for (unsigned i = 0; i < ARRAY_COUNT(node->services); i++)
-		node->services[i].congestion = value >> (44 + i) & 1 ? "newreno" : NULL;
+		node->services[i].congestion = algorithm(value >> (16 + 2 * i) & 3);
 	node->config.no_sack = (value >> 40) % 4 == 0;
 	node->frame_room = (uint16_t)(value & 2 ? LONG_ROOM : FRAME_ROOM + (value >> 8) % 20000);
 }
