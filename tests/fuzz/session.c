@@ -65,14 +65,7 @@ enum action {
 	ACT_ONE_FRAME, /* the port takes one frame only */
 	ACT_LIMITS,    /* rules: other limits from now on; 0: none */
 	ACT_COUNT,
-	/* Bytes from 0xf8 on. */
-	ACT_SACK = ACT_COUNT, /* peer, count, for each block: start (2), length (2); from the stack's next
-				 number */
-	ACT_TIME, /* peer, TSval (2), shift, TSecr (2), length: a segment with timestamps that lie */
-	ACT_MARK, /* the ECN bits of all frames from now on */
 };
-
-#define ACT_LATER 0xf8
 
 /* Bits of the second byte of an input, and of the operand of ACT_LIMITS, which has no deadlines. */
 #define RULE_SILENCE   0x01u /* deadlines for the first byte and for silence */
@@ -89,7 +82,6 @@ struct peer {
 	uint32_t iss, irs;
 	uint32_t snd_nxt, snd_max;  /* what comes next, and the highest that was sent */
 	uint32_t rcv_nxt;           /* the stack's next */
-	uint32_t ack_sent;          /* what the peer acknowledged last */
 	uint32_t ack_max, edge_max; /* what the stack acknowledged and offered */
 	bool acked;
 	bool fresh;    /* opened in a burst: answers to what came before it are still to be sent */
@@ -116,7 +108,6 @@ static struct {
 	uint32_t bytes[STACK_BURST];
 	uint32_t count;
 	bool burst;
-	uint8_t ecn;
 	size_t consume;
 } run;
 
@@ -395,7 +386,6 @@ static uint8_t *frame_start(uint8_t protocol, uint32_t body_bytes)
 	const struct ipv4_header ip = {.source = PEER_IP,
 				       .destination = STACK_IP,
 				       .ttl = 64,
-				       .tos = run.ecn,
 				       .flags = IPV4_DF,
 				       .protocol = protocol,
 				       .total_bytes = (uint16_t)(IPV4_HEADER_BYTES + body_bytes)};
@@ -449,8 +439,6 @@ static void send_segment(unsigned index, struct tcp_segment *segment, const uint
 			   sum_of(tcp + header_bytes, segment->payload_bytes), PEER_IP, STACK_IP);
 	if (!(segment->flags & TCP_RST))
 		peer->snd_max = seq_max(peer->snd_max, end);
-	if (segment->flags & TCP_ACK)
-		peer->ack_sent = segment->ack;
 	if (segment->seq == peer->snd_nxt && !(segment->flags & TCP_RST))
 		peer->snd_nxt = end;
 	queue(ETH_HEADER_BYTES + IPV4_HEADER_BYTES + header_bytes + segment->payload_bytes);
@@ -482,8 +470,7 @@ static void act_syn(unsigned index)
 	segment.mss = 1460;
 	segment.wscale = 3;
 	segment.options = (uint8_t)(TCP_OPT_MSS | (index & 1 ? TCP_OPT_WSCALE : 0) |
-				    (index & 2 ? TCP_OPT_TIMESTAMPS : 0) |
-				    (index == 1 || index == 2 ? TCP_OPT_SACK_PERMITTED : 0));
+				    (index & 2 ? TCP_OPT_TIMESTAMPS : 0));
 	send_segment(index, &segment, NULL, 0);
 }
 
@@ -514,36 +501,6 @@ static void act_old(unsigned index)
 	struct tcp_segment segment = right_segment(index, TCP_ACK, 10);
 
 	segment.ts_val -= 1u + byte() * 50u;
-	send_segment(index, &segment, NULL, 0);
-}
-
-static void act_sack(unsigned index)
-{
-	struct tcp_segment segment = right_segment(index, TCP_ACK, 0);
-	uint8_t blocks[4 * 8];
-
-	segment.sack_blocks = byte() & 3;
-	segment.sack = blocks;
-	segment.ack = run.peers[index].ack_sent + (segment.sack_blocks == 3 ? byte() * 20u : 0);
-	segment.options |= TCP_OPT_SACK;
-	for (unsigned i = 0; i <= segment.sack_blocks && i < 3; i++) {
-		uint32_t start = segment.ack + offset();
-
-		put32(blocks + (size_t)i * 8, start);
-		put32(blocks + (size_t)i * 8 + 4, start + word() % 4096);
-	}
-	segment.sack_blocks = (uint8_t)MIN_OF(segment.sack_blocks + 1, 3);
-	send_segment(index, &segment, NULL, 0);
-}
-
-static void act_time(unsigned index)
-{
-	struct tcp_segment segment = right_segment(index, TCP_ACK, 0);
-
-	segment.options |= TCP_OPT_TIMESTAMPS;
-	segment.ts_val += offset() << (byte() & 16);
-	segment.ts_ecr += offset();
-	segment.payload_bytes = byte();
 	send_segment(index, &segment, NULL, 0);
 }
 
@@ -718,15 +675,6 @@ static bool act_frame(enum action action)
 	case ACT_BURST:
 		run.burst = true;
 		break;
-	case ACT_SACK:
-		act_sack(which());
-		break;
-	case ACT_TIME:
-		act_time(which());
-		break;
-	case ACT_MARK:
-		run.ecn = byte() & 3;
-		break;
 	default:
 		return false;
 	}
@@ -801,8 +749,7 @@ static void act_other(enum action action)
 
 static void act(void)
 {
-	uint8_t number = byte();
-	enum action action = (enum action)(number >= ACT_LATER ? ACT_COUNT + number % 3 : number % ACT_COUNT);
+	enum action action = (enum action)(byte() % ACT_COUNT);
 
 	if (act_frame(action))
 		return;
@@ -852,7 +799,6 @@ static void start(uint8_t choices, uint8_t rules)
 	run.now_us = choices & 64 ? ((1ULL << 32) - 3000) * 1000 : 0;
 	run.count = 0;
 	run.burst = false;
-	run.ecn = 0;
 	run.consume = SIZE_MAX;
 	for (unsigned i = 0; i < PEERS; i++)
 		run.peers[i].iss = run.peers[i].snd_nxt = run.peers[i].snd_max = ISS - (i << 8);

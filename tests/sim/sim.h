@@ -237,6 +237,7 @@ struct window_seen {
 	uint32_t generation, una, cwnd;
 	uint32_t undo; /* the window that undoing the last recovery leads back to */
 	uint64_t all;  /* the first window, and all that was acknowledged since */
+	bool recovers;
 };
 
 void windows_judge(struct world *world, unsigned node);

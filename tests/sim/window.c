@@ -60,6 +60,9 @@ static void judge(struct world *world, const struct core *core, const struct tcb
 			   tcb->cwnd, seen->cwnd, acked);
 	if (!recovers)
 		seen->cwnd = MAX_OF(seen->cwnd, tcb->cwnd);
+	else if (!seen->recovers) /* so far it may have grown before the loss */
+		seen->cwnd += acked;
+	seen->recovers = recovers;
 	seen->undo = extension && extension->uses & EXTENSION_UNDO ? extension->undo_cwnd : 0;
 	seen->una = tcb->snd_una;
 }
@@ -85,9 +88,12 @@ void windows_judge(struct world *world, unsigned node)
 		} else if (seen->generation == tcb->generation) {
 			judge(world, core, tcb, seen);
 		} else if (!has_lost(core, tcb)) {
-			*seen = (struct window_seen){tcb->generation, tcb->snd_una,
-						     MAX_OF(tcb->cwnd, FIRST_WINDOW), 0,
-						     MAX_OF(tcb->cwnd, FIRST_WINDOW)};
+			*seen = (struct window_seen){tcb->generation,
+						     tcb->snd_una,
+						     MAX_OF(tcb->cwnd, FIRST_WINDOW),
+						     0,
+						     MAX_OF(tcb->cwnd, FIRST_WINDOW),
+						     false};
 		}
 	}
 }
