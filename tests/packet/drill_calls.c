@@ -254,8 +254,9 @@ static const struct known_call *known_call(struct drill *drill, const struct dri
 static void judge_value(struct drill *drill, const struct drill_running *running,
 			const struct drill_value *wanted)
 {
-	int64_t got = (int)running->value[0];
+	int got;
 
+	memcpy(&got, running->value, sizeof(got));
 	if (wanted->kind == VALUE_LIST && wanted->first)
 		wanted = wanted->first;
 	if (wanted->kind == VALUE_ELLIPSIS)
@@ -268,9 +269,9 @@ static void judge_value(struct drill *drill, const struct drill_running *running
 	}
 	if (wanted->kind != VALUE_NUMBER)
 		drill_fail(drill, running->event, "what is expected must be a number or a text");
-	if ((int)running->value[0] != (int)wanted->number)
-		drill_fail(drill, running->event, "%s gave %lld, expected %lld", running->event->call.name,
-			   (long long)got, (long long)wanted->number);
+	if (got != (int)wanted->number)
+		drill_fail(drill, running->event, "%s gave %d, expected %lld", running->event->call.name, got,
+			   (long long)wanted->number);
 }
 
 static void judge_polls(struct drill *drill, const struct drill_running *running)
