@@ -9,6 +9,9 @@
 #include "drill.h"
 #include "harness.h"
 
+#ifndef DRILL_SCRIPTS
+#define DRILL_SCRIPTS "tests/packet/drill" /* where nothing is named; the build knows the whole path */
+#endif
 #define SCRIPTS_MAX 1024
 #define TEXT_MAX    65536
 
@@ -116,15 +119,17 @@ static bool take_settings(const char *argument)
 
 int main(int argc, char **argv)
 {
-	bool good = argc > 2 && harness_arguments(2, argv);
+	bool good = harness_arguments(MIN_OF(argc, 2), argv);
 
 	for (int i = 2; i < argc && good; i++) {
 		good = strncmp(argv[i], "--flags=", 8) == 0 ? take_settings(argv[i]) : add_argument(argv[i]);
 		if (!good)
 			fprintf(stderr, "%s cannot be read\n", argv[i]);
 	}
+	if (good && script_count == 0)
+		good = add_argument(DRILL_SCRIPTS);
 	if (!good || script_count == 0) {
-		fprintf(stderr, "usage: %s plain|peer-wraps|stack-wraps [--flags=FILE] FOLDER|FILE...\n",
+		fprintf(stderr, "usage: %s [plain|peer-wraps|stack-wraps [--flags=FILE] [FOLDER|FILE...]]\n",
 			argv[0]);
 		return 2;
 	}
