@@ -116,10 +116,8 @@ static void tell_eof(struct core *core, uint32_t index)
 	if (!(tcb->pending & TCB_FIN_TAKEN) || tcb->pending & TCB_EOF_TOLD || tcb->rcv_bytes || !reads(tcb))
 		return;
 	tcb->pending |= TCB_EOF_TOLD;
-	if (splice_feeds(core, tcb)) {
-		splice_eof(core, tcb);
+	if (splice_feeds(core, tcb) && splice_eof(core, tcb))
 		return;
-	}
 	if (service_of(core, tcb)->on_eof) {
 		call(core, index, service_of(core, tcb)->on_eof);
 		return;

@@ -46,11 +46,14 @@ static void unlink_from(struct core *core, struct tcb *tcb)
 	splice_of(core, tcb)->to = 0;
 }
 
-/* Whether data may still go there. If not, it is the application's again. */
+/* Whether data may still go there. If not, it is the application's again; but if that has been aborted, and
+ * its turn to end has not come, the source ends with it and keeps what comes until then. */
 static bool target_open(struct core *core, struct tcb *tcb)
 {
 	if (sock_may_send(target_of(core, tcb)))
 		return true;
+	if (target_of(core, tcb)->pending & TCB_ABORTING)
+		return false;
 	unlink_from(core, tcb);
 	look_again(core, tcb);
 	return false;
@@ -96,12 +99,15 @@ void splice_move(struct core *core, struct tcb *tcb)
 	tcp_window_update(core, tcb);
 }
 
-void splice_eof(struct core *core, struct tcb *tcb)
+bool splice_eof(struct core *core, struct tcb *tcb)
 {
 	struct tcb *target = target_of(core, tcb);
 
+	if (!target_open(core, tcb))
+		return target->pending & TCB_ABORTING;
 	unlink_from(core, tcb);
 	c10m_shutdown((c10m_conn *)target);
+	return true;
 }
 
 void splice_room(struct core *core, const struct tcb *tcb)
@@ -165,7 +171,8 @@ void splice_verify(const struct core *core, const struct tcb *tcb)
 	if (splice->from)
 		CHECK(splice_of(core, tcb_at(core, splice->from - 1))->to == self);
 	if (splice->to && tcb->rcv_bytes &&
-	    !(tcb->pending & (TCB_READY | TCB_WAITING | TCB_NO_READER | TCB_ABORTING)))
+	    !(tcb->pending & (TCB_READY | TCB_WAITING | TCB_NO_READER | TCB_ABORTING)) &&
+	    !(target_of(core, tcb)->pending & TCB_ABORTING))
 		CHECK(target_of(core, tcb)->pending & TCB_WANTS_ROOM && target_of(core, tcb)->snd_bytes);
 }
 

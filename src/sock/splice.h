@@ -34,8 +34,9 @@ PURE_INLINE bool splice_is_fed(const struct core *core, const struct tcb *tcb)
 uint32_t splice_put(struct core *core, struct tcb *tcb, const uint8_t *data, uint32_t bytes);
 /* What is kept goes there chunk by chunk, none of it copied, as far as there is room. */
 void splice_move(struct core *core, struct tcb *tcb);
-/* The peer's FIN: all before it has gone, and it follows. */
-void splice_eof(struct core *core, struct tcb *tcb);
+/* The peer's FIN: all before it has gone, and it follows. False: the application has shut the other down, and
+ * is to be told. */
+bool splice_eof(struct core *core, struct tcb *tcb);
 
 /* For one that is fed: there is room again. */
 void splice_room(struct core *core, const struct tcb *tcb);

@@ -30,7 +30,8 @@ bool urgent_input(struct core *core, struct tcb *tcb, const struct tcp_segment *
 uint32_t urgent_left(const struct core *core, const struct tcb *tcb)
 {
 	const struct tcp_extension *extension = used_for(core, tcb, EXTENSION_URGENT_IN);
-	uint32_t next = tcb->rcv_nxt - tcb->rcv_bytes;
+	uint32_t fin = !!(tcb->pending & TCB_FIN_TAKEN); /* takes a number, and is no byte */
+	uint32_t next = tcb->rcv_nxt - fin - tcb->rcv_bytes;
 
 	return extension && seq_gt(extension->rcv_up, next) ? extension->rcv_up - next : 0;
 }

@@ -6,13 +6,13 @@
 #define MINUTES       0x8000u
 #define LIMIT_LOW_MS  100000u  /* RFC 9293 section 3.8.3: R2 */
 #define LIMIT_HIGH_MS 3600000u /* unless the service says otherwise */
-#define SECONDS_MAX   0x7fffu
+#define NUMBER_MAX    0x7fffu  /* of seconds, or of minutes */
 #define MS_A_SECOND   1000u
 #define MS_A_MINUTE   60000u
 
 static uint32_t decode(uint16_t raw)
 {
-	uint64_t ms = (uint64_t)(raw & SECONDS_MAX) * (raw & MINUTES ? MS_A_MINUTE : MS_A_SECOND);
+	uint64_t ms = (uint64_t)(raw & NUMBER_MAX) * (raw & MINUTES ? MS_A_MINUTE : MS_A_SECOND);
 
 	return (uint32_t)MIN_OF(ms, (uint64_t)TICKS_MAX_AHEAD);
 }
@@ -24,9 +24,9 @@ uint16_t user_timeout_offer(const struct core *core, uint8_t service, uint32_t m
 
 	if (!core->services[service].tells_timeout)
 		return 0;
-	if (seconds <= SECONDS_MAX)
+	if (seconds <= NUMBER_MAX)
 		return (uint16_t)seconds;
-	return (uint16_t)(MINUTES | (ms + MS_A_MINUTE - 1) / MS_A_MINUTE);
+	return (uint16_t)(MINUTES | MIN_OF((ms + MS_A_MINUTE - 1) / MS_A_MINUTE, NUMBER_MAX));
 }
 
 /* RFC 5482 section 3.1: the larger of both wishes, within limits. Zero makes no sense, and is ignored. */

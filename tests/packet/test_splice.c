@@ -417,6 +417,62 @@ static void shutdown_of_the_target_gives_data_back(void **state)
 	test_finish(t);
 }
 
+/* And its end. */
+static void shutdown_of_the_target_gives_the_end_back(void **state)
+{
+	struct test *t = begin_spliced(0, 0);
+
+	(void)state;
+	t->app.keep_open = true;
+	app_shutdown(t, 1);
+	use_peer(t, 1);
+	expect(t, "F. seq 1 ack 1");
+	use_peer(t, 0);
+	inject(t, "F. seq 1 ack 1");
+	expect_event(t, "eof");
+	discard_out(t);
+	test_finish(t);
+}
+
+static void abort_the_other(struct test *t, c10m_conn *conn, unsigned slot, const char *event)
+{
+	c10m_conn *other = c10m_conn_find(c10m_conn_worker(conn), t->slots[1].handle);
+
+	(void)slot;
+	if (strcmp(event, "urgent") != 0)
+		return;
+	c10m_resume(other); /* its turn comes with those of all that are ready */
+	c10m_abort(other);
+}
+
+/* An abort out of a callback waits for its turn; what comes in between changes nothing. */
+static void begin_abort_within(const char *segment)
+{
+	struct test *t = begin_spliced(0, 0);
+
+	t->app.hook = abort_the_other;
+	inject(t, segment);
+	expect_event(t, "urgent 10");
+	expect_event(t, "close aborted#1");
+	expect_event(t, "close spliced");
+	expect_no_event(t);
+	discard_out(t);
+	assert_int_equal(usage(t).connections, 0);
+	test_finish(t);
+}
+
+static void data_between_abort_and_end(void **state)
+{
+	(void)state;
+	begin_abort_within("PU. seq 1 ack 1 len 10 urg 10");
+}
+
+static void fin_between_abort_and_end(void **state)
+{
+	(void)state;
+	begin_abort_within("FU. seq 1 ack 1 urg 10");
+}
+
 static void close_ends_the_splice_and_not_the_other(void **state)
 {
 	struct test *t = begin_spliced(0, 0);
@@ -531,6 +587,9 @@ static const struct CMUnitTest tests[] = {
 	TEST(timeout_ends_the_other),
 	TEST(unsplice_gives_data_back),
 	TEST(shutdown_of_the_target_gives_data_back),
+	TEST(shutdown_of_the_target_gives_the_end_back),
+	TEST(data_between_abort_and_end),
+	TEST(fin_between_abort_and_end),
 	TEST(close_ends_the_splice_and_not_the_other),
 	TEST(refusals),
 	TEST(without_chunks_data_comes_again),

@@ -67,6 +67,23 @@ static void urgent_data_that_waits_to_be_read(void **state)
 	test_finish(t);
 }
 
+/* The peer's FIN takes a sequence number, and is no byte. */
+static void urgent_data_that_waits_before_the_end(void **state)
+{
+	struct test *t = test_begin();
+
+	(void)state;
+	t->app.consume = 0;
+	test_start(t);
+	open_server(t);
+	inject(t, "FPU. seq 1 ack 1 len 10 urg 8");
+	expect_event(t, "urgent 8");
+	expect_event(t, "data 10");
+	expect(t, ". seq 1 ack 12");
+	assert_int_equal(c10m_urgent_bytes(app_conn(t, 0)), 8);
+	test_finish(t);
+}
+
 /* A pointer that goes back, or to what was read, tells nothing. */
 static void pointers_to_what_is_over(void **state)
 {
@@ -210,6 +227,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(urgent_data_is_told_and_stays_in_line),
 	TEST(urgent_data_that_is_still_to_come),
 	TEST(urgent_data_that_waits_to_be_read),
+	TEST(urgent_data_that_waits_before_the_end),
 	TEST(pointers_to_what_is_over),
 	TEST(urgent_before_a_closed_window),
 	TEST(nothing_urgent_after_the_fin),

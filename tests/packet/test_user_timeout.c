@@ -38,6 +38,20 @@ static void ours_goes_with_the_syn_ack(void **state)
 	expect_timeout(t, 30);
 }
 
+/* More minutes than the option's 15 bits hold: as many as these. */
+static void the_longest_is_told_as_the_longest(void **state)
+{
+	struct test *t = begin_option(24u * 24 * 3600 * 1000);
+
+	(void)state;
+	test_start(t);
+	inject(t, "S seq 0 win 1000 mss 1460");
+	expect(t, "S. seq 0 ack 1 mss 1460 uto 0xffff");
+	inject(t, ". seq 1 ack 1");
+	expect_event(t, "open");
+	test_finish(t);
+}
+
 static void the_larger_wish_counts(void **state)
 {
 	struct test *t = begin_option(30000);
@@ -190,6 +204,7 @@ static void ours_goes_with_the_syn(void **state)
 
 static const struct CMUnitTest tests[] = {
 	TEST(ours_goes_with_the_syn_ack),
+	TEST(the_longest_is_told_as_the_longest),
 	TEST(the_larger_wish_counts),
 	TEST(a_shorter_wish_does_not),
 	TEST(a_wish_has_its_limit),
