@@ -305,6 +305,7 @@ int stack_reread_service(struct stack *stack, uint32_t service)
 		return -EADDRINUSE;
 	listen_on(core, service, false);
 	services_set(core, &stack->config, service, service + 1);
+	tcp_windows_recount(core);
 	return 0;
 }
 

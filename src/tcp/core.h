@@ -298,6 +298,7 @@ void tune_clear(struct core *core);
 void tcp_tune_window(struct core *core, struct tcb *tcb); /* much has come, and is acknowledged now */
 uint32_t tcp_window_grown(const struct core *core, const struct tcb *tcb);
 void tcp_window_release(struct core *core, struct tcb *tcb); /* of a block about to be freed */
+void tcp_windows_recount(struct core *core); /* a service has other limits, under its connections */
 void tcp_window_squeeze(struct core *core, struct tcb *tcb); /* no memory was left for what came */
 PURE_INLINE uint32_t tcp_receive_limit(const struct core *core, const struct tcb *tcb)
 {

@@ -56,6 +56,16 @@ void tcp_window_release(struct core *core, struct tcb *tcb)
 	tcb->grown = 0;
 }
 
+void tcp_windows_recount(struct core *core)
+{
+	if (core->counters.tcp_windows_grown == 0)
+		return;
+	core->tuned_bytes = 0;
+	for (uint32_t i = 0; i < core->blocks.fresh; i++)
+		if (tcb_at(core, i)->state != TCB_FREE)
+			core->tuned_bytes += tcp_window_grown(core, tcb_at(core, i));
+}
+
 void tcp_window_squeeze(struct core *core, struct tcb *tcb)
 {
 	if (tcb->grown)

@@ -215,6 +215,24 @@ static void windows_outlive_a_rebuild(void **state)
 	test_finish(t);
 }
 
+/* So does a change of the service's limits, in what all windows together have grown by (stack_verify). */
+static void windows_outlive_other_limits(void **state)
+{
+	const uint32_t most = 1u << 20;
+	struct test *t = begin_tuned(most);
+	uint32_t edge = t->peer->iss;
+
+	(void)state;
+	open_tuned(t, most);
+	for (unsigned i = 0; i < 6; i++)
+		round_trip(t, 100, most, &edge);
+	t->services[0].receive_bytes = 128u << 10;
+	t->services[0].receive_max_bytes = 2u << 20;
+	assert_int_equal(stack_reread_service(t->stack, 0), 0);
+	stack_verify(t->stack);
+	test_finish(t);
+}
+
 /* The first segments are acknowledged at once, so that a sender's slow start waits for no delay. */
 static void start_is_acknowledged_quickly(void **state)
 {
@@ -266,6 +284,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(windows_share_a_bound),
 	TEST(pressure_shrinks_what_is_offered_not_what_was_promised),
 	TEST(windows_outlive_a_rebuild),
+	TEST(windows_outlive_other_limits),
 	TEST(start_is_acknowledged_quickly),
 	TEST(start_of_a_connect_is_acknowledged_quickly),
 };
