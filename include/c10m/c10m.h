@@ -69,6 +69,9 @@ enum c10m_trouble {
 #define C10M_NODELAY 0x1u /* no Nagle: small segments go at once (RFC 9293 section 3.7.4) */
 #define C10M_QUICKACK \
 	0x2u /* what comes is acknowledged at once: for those who mostly do not answer it soon */
+#define C10M_PACED \
+	0x8u /* large windows go out spread over the round trip, not as acknowledgements allow: \
+		docs/congestion.md */
 #define C10M_SPLICE \
 	0x40u /* connections may be spliced (c10m_splice): each takes 8 bytes of its block for it */
 /* user_timeout_ms, where it is set, is told to the peer, and what the peer tells is heeded: the larger of
@@ -146,7 +149,8 @@ struct c10m_service {
 	uint32_t user_timeout_ms; /* data unacknowledged for this long ends the connection, also before a
 				   * window that the peer keeps closed; 0: about 100 s or more, by backoff
 				   * (RFC 9293 section 3.8.3, RFC 5482) */
-	/* How much may be in flight: "cubic" (RFC 9438) or "newreno" (RFC 5681); NULL: "cubic". An algorithm
+	/* How much may be in flight: "cubic" (RFC 9438), "newreno" (RFC 5681)
+	 * or "dctcp" (RFC 8257); NULL: "cubic". An algorithm
 	 * of one's own comes before it: c10m/congestion.h. */
 	const char *congestion;
 	const struct c10m_congestion_control *congestion_control;
@@ -202,7 +206,15 @@ struct c10m_service {
 	 * section 3.9.1.8). Messages of ICMP count only when they quote what is in flight, yet they may be
 	 * forged. NULL: not of interest; not called any more after c10m_close. */
 	void (*on_trouble)(c10m_conn *conn, enum c10m_trouble trouble);
+
+	/* Explicit congestion notification (RFC 3168): one of C10M_ECN_ACCEPT, C10M_ECN_ASK, C10M_ECN_OFF. */
+	uint32_t ecn;
 };
+
+/* c10m_service.ecn. Whatever is said, a SYN that asks and is not answered is sent again without. */
+#define C10M_ECN_ACCEPT 0u /* when the peer asks; we ask only for an algorithm that needs it (dctcp) */
+#define C10M_ECN_ASK    1u /* and ask ourselves, when we connect */
+#define C10M_ECN_OFF    2u
 
 /* Runs services until SIGINT, SIGTERM or c10m_stop. Options in argv choose interface, address and limits
  * (--help lists them); argv stays as it is. Anything else is refused, but for a program's own arguments

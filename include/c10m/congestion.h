@@ -1,9 +1,10 @@
 /* congestion.h - how much may be in flight: an algorithm of one's own.
  *
- * A service names an algorithm that c10m has (c10m_service.congestion: "cubic", RFC 9438, or "newreno", RFC
- * 5681), or brings one: c10m_service.congestion_control. Losses are found, and repaired, by c10m (RFC 8985,
- * RFC 6937); the algorithm says what follows from them for the window. Its functions are called on the
- * worker's own thread, and change nothing but what the struct below lets them change. */
+ * A service names an algorithm that c10m has (c10m_service.congestion: "cubic", RFC 9438, "newreno", RFC
+ * 5681, or "dctcp", RFC 8257), or brings one: c10m_service.congestion_control. Losses are found, and
+ * repaired, by c10m (RFC 8985, RFC 6937); the algorithm says what follows from them for the window. Its
+ * functions are called on the worker's own thread, and change nothing but what the struct below lets them
+ * change. */
 #ifndef C10M_CONGESTION_H
 #define C10M_CONGESTION_H
 
@@ -38,7 +39,16 @@ struct c10m_congestion_control {
 	void (*timeout)(struct c10m_congestion *c, bool first);
 	/* Nothing was in flight for longer than a time-out; cwnd is small again. NULL: nothing to do. */
 	void (*idle)(struct c10m_congestion *c);
+	/* So many bytes were acknowledged by a segment that tells of congestion on the path (ECN, RFC 3168).
+	 * `first`: of a window; then cwnd may be made smaller. NULL: as a loss, and cwnd becomes ssthresh. */
+	void (*marked)(struct c10m_congestion *c, uint32_t bytes, bool first);
+	uint32_t flags;
 };
+
+/* Bits of c10m_congestion_control.flags. */
+#define C10M_CONGESTION_ECN \
+	0x1u /* asks for ECN when it opens, and tells of marks one by one as DCTCP does (RFC 8257): for \
+		networks in which all do so */
 
 #ifdef __cplusplus
 }

@@ -85,6 +85,11 @@
 	X(tcp_retransmits, "segments sent again") \
 	X(tcp_retransmit_timeouts, "retransmission timeouts") \
 	X(tcp_fast_retransmits, "fast retransmissions") \
+	X(tcp_slow_start_exits, "slow starts ended before anything was lost (HyStart++)") \
+	X(tcp_ecn_marks_in, "segments received with a mark of congestion (ECN)") \
+	X(tcp_ecn_echoes_in, "acknowledgements that told of marks on what we sent") \
+	X(tcp_ecn_reductions, "windows made smaller because of marks") \
+	X(tcp_paced, "times that a window was large enough to be sent spread over the round trip") \
 	X(tcp_duplicate_acks, "duplicate acknowledgements received") \
 	X(tcp_out_of_order, "segments received out of order") \
 	X(tcp_reassembled, "holes filled") \

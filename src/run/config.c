@@ -440,7 +440,7 @@ static bool check_services(const struct run_config *config, struct c10m_service 
 		if (!services[i].congestion_control && !congestion_find(services[i].congestion)) {
 			snprintf(error, OPTIONS_ERROR_BYTES,
 				 "service %.40s asks for the congestion control %.40s, which does not exist: "
-				 "leave it out, or say cubic or newreno",
+				 "leave it out, or say cubic, newreno or dctcp",
 				 services[i].name, services[i].congestion);
 			return false;
 		}

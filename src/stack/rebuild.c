@@ -2,6 +2,7 @@
  * (design idea 8).
  * In: those, each pool's `fresh`, the lists by age.  Out: the same stack. */
 #include "stack/internal.h"
+#include "tcp/pace.h"
 
 #include <string.h>
 
@@ -111,6 +112,7 @@ static void blocks(struct core *core)
 		insert(core, &tcb->tuple, flow_ref(FLOW_BLOCK, i));
 		core->tuned_bytes += tcp_window_grown(core, tcb);
 		conn_file_timers(core, i);
+		pace_rebuild(core, i);
 	}
 }
 
@@ -147,6 +149,7 @@ void stack_rebuild(struct stack *stack, uint64_t now_us)
 	stack_set_time(stack, now_us);
 	flow_table_init(&core->table, core->table.buckets, core->table.capacity);
 	wheel_clear(core->wheel, core->now_tick);
+	wheel_clear(core->pacer, pacer_slot(now_us));
 	memset(core->near_bits, 0, conn_near_bytes(core->blocks.capacity));
 	tune_clear(core);
 	core->tuned_bytes = 0;

@@ -73,6 +73,8 @@ static enum drop_reason tcp_prepare(struct core *core, const struct packet *pack
 	parsed->frame = packet->data;
 	parsed->segment_bytes = (uint16_t)bytes;
 	parsed->verified = sum_is_good(packet, ip);
+	if (unlikely((ip->tos & IPV4_ECN_CE) == IPV4_ECN_CE))
+		parsed->segment.options |= TCP_OPT_CE;
 	return DROP_NONE;
 }
 

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "tcp/pace.h"
 #include "tcp/congestion.h"
 
 #define ENTRIES_MAX       (1u << 26)
@@ -132,7 +133,7 @@ static bool makes_sense(const struct stack_config *config)
 struct sizes {
 	uint32_t stride, timers, flows, rules;
 	size_t stack, blocks, half_opens, time_waits, extension_pool, range_pool, chunks, messages, groups,
-		fanouts, table, wheel, near, net, admission, tune, total;
+		fanouts, table, wheel, pacer, near, net, admission, tune, total;
 };
 
 /* Behind the application's state stand the connection's places in groups. */
@@ -175,14 +176,15 @@ static struct sizes sizes_of(const struct stack_config *config)
 	s.fanouts = pool_bytes(C10M_FANOUTS_MAX, FANOUT_STRIDE);
 	s.table = flow_table_bytes(s.flows);
 	s.wheel = wheel_bytes(s.timers);
+	s.pacer = pacer_bytes(config->extensions);
 	s.near = conn_near_bytes(config->connections);
 	s.net = net_bytes(config->destinations + 1);
 	s.tune = tune_bytes(config->connections);
 	s.rules = admission_rules(config->services, config->service_count);
 	s.admission = admission_bytes(config->service_count, s.rules, config->sources);
 	s.total = s.stack + s.blocks + s.half_opens + s.time_waits + s.extension_pool + s.range_pool +
-		  s.chunks + s.messages + s.groups + s.fanouts + s.table + s.wheel + s.near + s.net +
-		  s.admission + s.tune + (size_t)16 * CACHE_LINE;
+		  s.chunks + s.messages + s.groups + s.fanouts + s.table + s.wheel + s.pacer + s.near +
+		  s.net + s.admission + s.tune + (size_t)16 * CACHE_LINE;
 	return s;
 }
 
@@ -272,8 +274,13 @@ static void services_set(struct core *core, const struct stack_config *config, u
 			.marked = (from->ttl && from->ttl != IPV4_TTL) || (from->dscp && from->dscp < 64),
 			.ttl = from->ttl ? from->ttl : IPV4_TTL,
 			.dscp = from->dscp < 64 ? from->dscp : 0,
+			.paced = from->flags & C10M_PACED,
+			.ecn_accepts = from->ecn != C10M_ECN_OFF,
 			.delayed_ack_ms = from->flags & C10M_QUICKACK ? 0 : config->delayed_ack_ms,
 		};
+		core->services[i].ecn_asks = from->ecn == C10M_ECN_ASK ||
+					     (from->ecn == C10M_ECN_ACCEPT &&
+					      core->services[i].congestion->flags & C10M_CONGESTION_ECN);
 		core->services[i].wscale =
 			(uint8_t)MAX_OF((uint32_t)scale_for(core->services[i].receive_max_bytes),
 					MIN_OF(config->window_scale, 14u));
@@ -368,7 +375,7 @@ static bool carve(struct stack *stack, struct arena *arena, const struct sizes *
 	const struct stack_config *config = &stack->config;
 	struct core *core = &stack->core;
 	struct routes routes = {.mtu = config->mtu, .mac = config->mac, .sources = config->source_net};
-	void *chunks, *messages, *table, *wheel, *net, *admission;
+	void *chunks, *messages, *table, *wheel, *pacer, *net, *admission;
 
 	routes_set(&routes, config->address, config->prefix_bits, config->gateway, config->shared);
 	if (!carve_pool(arena, &core->blocks, config->connections, s->stride) ||
@@ -384,11 +391,13 @@ static bool carve(struct stack *stack, struct arena *arena, const struct sizes *
 	messages = arena_carve(arena, s->messages, CACHE_LINE);
 	table = arena_carve(arena, s->table, CACHE_LINE);
 	wheel = arena_carve(arena, s->wheel, CACHE_LINE);
+	pacer = arena_carve(arena, s->pacer, CACHE_LINE);
 	core->near_bits = arena_carve(arena, s->near, CACHE_LINE);
 	net = arena_carve(arena, s->net, CACHE_LINE);
 	admission = arena_carve(arena, s->admission, CACHE_LINE);
 	core->tune = arena_carve(arena, s->tune, CACHE_LINE);
-	if (!chunks || !messages || !table || !wheel || !core->near_bits || !net || !admission || !core->tune)
+	if (!chunks || !messages || !table || !wheel || !pacer || !core->near_bits || !net || !admission ||
+	    !core->tune)
 		return false;
 	core->tune_mask = tune_slots(config->connections) - 1;
 	tune_clear(core);
@@ -397,6 +406,7 @@ static bool carve(struct stack *stack, struct arena *arena, const struct sizes *
 	message_pool_init(&core->messages, messages, &config->messages);
 	flow_table_init(&core->table, table, s->flows);
 	core->wheel = wheel_init(wheel, s->timers, core->now_tick);
+	core->pacer = wheel_init(pacer, 2 * config->extensions, pacer_slot(core->now_us));
 	memset(core->near_bits, 0, s->near);
 	admission_init(&core->admission, admission, config->service_count, s->rules, config->sources);
 	net_init(&core->net, net, config->destinations + 1, &routes, &core->secrets->flow);
@@ -445,7 +455,7 @@ struct stack *stack_init(struct arena *arena, const struct stack_config *config,
 	stack->arena_bytes = arena->bytes;
 	stack->block_bytes = s.blocks;
 	stack->table_bytes = s.table;
-	stack->wheel_bytes = s.wheel + s.near;
+	stack->wheel_bytes = s.wheel + s.pacer + s.near;
 	stack->chunk_bytes = s.chunks;
 	stack->compact_bytes = s.half_opens + s.time_waits + s.extension_pool + s.range_pool;
 	header->state_offset = (uint64_t)((uint8_t *)stack - arena->base);

@@ -2,6 +2,7 @@
  * In: the wheel, the ready list, the ring of replies.  Out: filled frames. */
 #include "base/plant.h"
 #include "stack/internal.h"
+#include "tcp/pace.h"
 
 #define DUE_MAX 64u
 #define DUE_ROUNDS \
@@ -80,6 +81,8 @@ static void run_timers(struct stack *stack)
 	struct core *core = &stack->core;
 
 	expire(core);
+	if (unlikely(wheel_live(core->pacer)))
+		pace_expire(core);
 	if (unlikely(core->sweep_left))
 		sweep(core);
 	if (unlikely(core->reroute_left))
@@ -282,8 +285,8 @@ uint64_t stack_deadline(const struct stack *stack)
 	nearer(core->net.destinations.probing > 0, core->net.probe_tick, core->now_tick, &best);
 	nearer(core->net.reassembly.live > 0, core->net.reassembly.next_tick, core->now_tick, &best);
 	if (best == INT64_MAX)
-		return UINT64_MAX;
+		return pace_deadline_us(core);
 	if (best <= 0)
 		return core->now_us;
-	return (core->now_us / TICK_US + (uint64_t)best) * TICK_US;
+	return MIN_OF((core->now_us / TICK_US + (uint64_t)best) * TICK_US, pace_deadline_us(core));
 }

@@ -18,9 +18,18 @@ static bool counts_as_lost(const struct sent_range *range)
 	return (range->flags & (SENT_ARRIVED | SENT_LOST | SENT_AGAIN)) == SENT_LOST;
 }
 
-static uint32_t range_new(struct core *core, struct tcp_extension *extension, uint32_t start)
+/* Of a large window every second segment may be lost: a queue overflows at the end of slow start. */
+static uint32_t ranges_allowed(const struct tcb *tcb)
 {
-	uint32_t id = extension->range_count < BOARD_RANGES_MAX ? pool_take(&core->ranges) : POOL_NONE;
+	uint32_t segments = (tcb->snd_nxt - tcb->snd_una) / tcb->mss;
+
+	return MIN_OF(MAX_OF(segments, BOARD_RANGES_MIN), BOARD_RANGES_MAX);
+}
+
+static uint32_t range_new(struct core *core, const struct tcb *tcb, uint32_t start)
+{
+	struct tcp_extension *extension = tcb_extension(core, tcb);
+	uint32_t id = extension->range_count < ranges_allowed(tcb) ? pool_take(&core->ranges) : POOL_NONE;
 
 	if (id == POOL_NONE) {
 		core->counters.tcp_ranges_missing++;
@@ -35,7 +44,7 @@ static uint32_t range_new(struct core *core, struct tcp_extension *extension, ui
 static bool range_split(struct core *core, struct tcb *tcb, struct sent_range *range, uint32_t at)
 {
 	struct tcp_extension *extension = tcb_extension(core, tcb);
-	uint32_t id = range_new(core, extension, at);
+	uint32_t id = range_new(core, tcb, at);
 	struct sent_range *upper;
 
 	if (id == POOL_NONE)
@@ -73,7 +82,7 @@ bool board_attach(struct core *core, struct tcb *tcb)
 	extension = extension_hold(core, tcb, EXTENSION_BOARD);
 	if (!extension)
 		return false;
-	id = range_new(core, extension, tcb->snd_una);
+	id = range_new(core, tcb, tcb->snd_una);
 	if (id == POOL_NONE) {
 		extension_drop(core, tcb, EXTENSION_BOARD);
 		return false;
@@ -124,8 +133,10 @@ static uint32_t take_away(struct core *core, struct tcb *tcb, const struct sent_
 		extension->sacked_bytes -= bytes;
 		return 0;
 	}
-	if (counts_as_lost(range))
+	if (counts_as_lost(range)) {
 		extension->lost_bytes -= bytes;
+		extension->frto_original |= !(range->flags & SENT_EVER);
+	}
 	rack_arrived(core, tcb, range, end);
 	return bytes;
 }
@@ -209,7 +220,7 @@ void board_sent(struct core *core, struct tcb *tcb, uint32_t start)
 
 	if (last->flags == 0 && now_us - last->sent_us <= tcb->srtt_us / JOIN_FRACTION)
 		return;
-	id = range_new(core, extension, start);
+	id = range_new(core, tcb, start);
 	if (id == POOL_NONE) {
 		forget_fate(core, tcb, last, start);
 		return;
@@ -242,7 +253,7 @@ void board_sent_again(struct core *core, struct tcb *tcb, uint32_t start, uint32
 		range_split(core, tcb, range, end); /* or all of it counts as sent, and is found lost again */
 	if (counts_as_lost(range) && !PLANTED(LOST_COUNT))
 		extension->lost_bytes -= range_bytes(core, tcb, range);
-	range->flags = SENT_LOST | SENT_AGAIN;
+	range->flags = SENT_LOST | SENT_AGAIN | SENT_EVER;
 	range->sent_us = (uint32_t)core->now_us;
 	if (before_id == POOL_NONE)
 		return;
@@ -274,7 +285,7 @@ void board_lose(struct core *core, struct tcb *tcb, struct sent_range *range)
 	if (counts_as_lost(range) || (range->flags & SENT_ARRIVED && !PLANTED(RACK_ARRIVED)))
 		return;
 	core->counters.tcp_lost_again += (range->flags & SENT_AGAIN) != 0;
-	range->flags = (uint8_t)(SENT_LOST | (range->flags & SENT_BEFORE));
+	range->flags = (uint8_t)(SENT_LOST | (range->flags & (SENT_BEFORE | SENT_EVER)));
 	tcb_extension(core, tcb)->lost_bytes += range_bytes(core, tcb, range);
 }
 

@@ -2,11 +2,14 @@
  * In: what happened.  Out: cwnd and ssthresh, within bounds whatever the algorithm says. */
 #include "tcp/congestion.h"
 
+#include "tcp/recovery.h"
+
 #include <string.h>
 
 #define CWND_MAX (1u << 30)
 
-static const struct c10m_congestion_control *const algorithms[] = {&congestion_cubic, &congestion_newreno};
+static const struct c10m_congestion_control *const algorithms[] = {&congestion_cubic, &congestion_newreno,
+								   &congestion_dctcp};
 
 static uint32_t number_of(const char *name)
 {
@@ -62,16 +65,36 @@ static void take(struct tcb *tcb, const struct c10m_congestion *c)
 
 /* RFC 7661 section 4.3: a window of which not even half was in use says nothing of the network, and does not
  * grow. */
-void congestion_acked(struct core *core, struct tcb *tcb, uint32_t bytes)
+void congestion_acked(struct core *core, struct tcb *tcb, uint32_t bytes, uint32_t rtt_us)
 {
 	uint32_t flight = tcb_snd_max(tcb) - tcb->snd_una + bytes;
 	struct c10m_congestion c;
 
 	if (flight < tcb->cwnd / 2)
 		return;
+	if (tcb->extension != POOL_NONE && tcb->ssthresh == SSTHRESH_UNKNOWN)
+		bytes = slow_start_acked(core, tcb, bytes, rtt_us);
 	c = view(core, tcb, flight);
 	congestion_of(core, tcb)->acked(&c, bytes);
 	take(tcb, &c);
+}
+
+void congestion_marked(struct core *core, struct tcb *tcb, uint32_t bytes, bool first)
+{
+	const struct c10m_congestion_control *control = congestion_of(core, tcb);
+	uint32_t cwnd = tcb->cwnd;
+	struct c10m_congestion c;
+
+	if (!control->marked) {
+		if (first)
+			recovery_slow_down(core, tcb);
+		return;
+	}
+	c = view(core, tcb, MIN_OF(tcb->snd_nxt - tcb->snd_una, cwnd));
+	control->marked(&c, bytes, first);
+	take(tcb, &c);
+	if (!first) /* its window is repaired by others, or was made smaller before */
+		tcb->cwnd = cwnd;
 }
 
 /* What went out beyond cwnd by limited transmit does not count (RFC 5681 section 3.2). */

@@ -71,6 +71,7 @@ struct tcp_service {
 	bool splices;               /* each connection has room for a splice */
 	bool nodelay, tells_timeout;
 	uint32_t user_timeout_max_ms;
+	bool paced, ecn_asks, ecn_accepts;
 	uint8_t wscale; /* the least that tells of receive_max_bytes */
 	bool marked;    /* its packets have a time to live or a class of their own */
 	uint8_t ttl, dscp;
@@ -99,6 +100,7 @@ struct core {
 	struct random random;
 	/* What each packet and each callback needs: one line, and the service's half of another. */
 	CACHE_ALIGNED struct wheel *wheel;
+	struct wheel *pacer; /* pace.c */
 	const struct arena_secrets *secrets;
 	const struct core_events *events;
 	const struct c10m_service *callbacks;
@@ -364,6 +366,8 @@ void tcp_window_update(struct core *core, struct tcb *tcb); /* after the applica
 void tcp_arm_persist(struct core *core, struct tcb *tcb);
 void tcp_abort_segment(struct core *core, const struct tcb *tcb);
 void tcp_last_ack(struct core *core, struct tcb *tcb); /* of a block about to be freed */
+/* Acknowledges what has come so far, before more of another kind is taken. */
+void tcp_ack_before(struct core *core, struct tcb *tcb, uint8_t flags);
 
 /* --- timers.c */
 void tcp_timers_run(struct core *core, uint32_t index);

@@ -80,7 +80,7 @@ static void avoid(struct c10m_congestion *c, uint32_t bytes)
 static void acked(struct c10m_congestion *c, uint32_t bytes)
 {
 	if (c->cwnd < c->ssthresh)
-		c->cwnd += MIN_OF(bytes, 2 * c->mss);
+		c->cwnd += MIN_OF(bytes, ABC_SEGMENTS * c->mss);
 	else
 		avoid(c, bytes);
 }
@@ -108,4 +108,10 @@ static void idle(struct c10m_congestion *c)
 	c->words[EPOCH] = 0;
 }
 
-const struct c10m_congestion_control congestion_cubic = {"cubic", acked, reduce, timeout, idle};
+const struct c10m_congestion_control congestion_cubic = {
+	.name = "cubic",
+	.acked = acked,
+	.loss = reduce,
+	.timeout = timeout,
+	.idle = idle,
+};

@@ -32,6 +32,7 @@ void extension_drop(struct core *core, struct tcb *tcb, uint16_t uses)
 	extension->uses &= (uint16_t)~uses;
 	if (extension->uses)
 		return;
+	tcb->paced = 0;
 	pool_give(&core->extensions, tcb->extension);
 	tcb->extension = POOL_NONE;
 }

@@ -5,6 +5,7 @@
 
 #include "base/plant.h"
 #include "tcp/congestion.h"
+#include "tcp/ecn.h"
 #include "tcp/recovery.h"
 
 #define CHALLENGES_PER_SECOND 100u
@@ -90,6 +91,8 @@ static enum drop_reason syn_sent_input(struct core *core, struct tcb *tcb, const
 	if (!(segment->flags & TCP_SYN))
 		return DROP_TCP_FLAGS;
 	tcp_learn_syn_options(core, tcb, segment);
+	if (ack && ecn_is_agreed(segment) && core->services[tcb->service].ecn_asks && tcb->backoff == 0)
+		tcb->options |= TCB_ECN;
 	tcb->rcv_nxt = segment->seq + 1;
 	tcb->last_ack_sent = tcb->rcv_nxt;
 	tcb->fin_seq = tcb->rcv_nxt + core->settings.quick_acks * tcb->mss;
@@ -140,23 +143,37 @@ static void ack_in_recovery(struct core *core, struct tcb *tcb, uint32_t acked)
 	conn_ready(core, tcb_index(core, tcb));
 }
 
-static void take_rtt(struct core *core, struct tcb *tcb, const struct tcp_segment *segment)
+/* RFC 7323 section 4.1: a timestamp says which transmission was acknowledged. 0: there is none to believe. */
+static uint32_t echoed_rtt_us(const struct core *core, const struct tcb *tcb,
+			      const struct tcp_segment *segment)
 {
+	uint32_t ms = tcp_clock(core, tcb->ts_offset) - segment->ts_ecr;
+
+	if (ms >= 60 * TICKS_PER_SECOND)
+		return 0;
+	return ms ? ms * TICK_US : TICK_US / 2;
+}
+
+/* Returns how long what is acknowledged now took; 0 when nobody knows. */
+static uint32_t take_rtt(struct core *core, struct tcb *tcb, const struct tcp_segment *segment)
+{
+	bool echo = tcb->options & TCB_TIMESTAMPS && segment->options & TCP_OPT_TIMESTAMPS && segment->ts_ecr;
+	uint32_t rtt_us = 0;
+
 	if (tcb->pending & TCB_RTT_TIMING) {
-		if (seq_lt(tcb->snd_una, tcb->rtt_seq))
-			return;
-		tcp_rtt_sample(core, tcb, (uint32_t)core->now_us - tcb->rtt_start_us);
+		if (seq_lt(tcb->snd_una, tcb->rtt_seq)) /* only slow_start.c wants to know more often */
+			return echo && tcb->extension != POOL_NONE ? echoed_rtt_us(core, tcb, segment) : 0;
+		rtt_us = (uint32_t)core->now_us - tcb->rtt_start_us;
+		tcp_rtt_sample(core, tcb, rtt_us);
 		tcb->pending &= (uint16_t)~TCB_RTT_TIMING;
 		tcb->backoff = 0; /* kept until a sample is good: RFC 6298 section 5 */
-	} else if (tcb->options & TCB_TIMESTAMPS && segment->options & TCP_OPT_TIMESTAMPS &&
-		   segment->ts_ecr) {
-		uint32_t ms = tcp_clock(core, tcb->ts_offset) - segment->ts_ecr;
-
-		/* RFC 7323 section 4.1: it says which transmission was acknowledged. */
-		if (ms < 60 * TICKS_PER_SECOND)
-			tcp_rtt_sample(core, tcb, ms ? ms * TICK_US : TICK_US / 2);
+	} else if (echo) {
+		rtt_us = echoed_rtt_us(core, tcb, segment);
+		if (rtt_us)
+			tcp_rtt_sample(core, tcb, rtt_us);
 		tcb->backoff = 0;
 	}
+	return rtt_us;
 }
 
 static void fin_acked(struct core *core, struct tcb *tcb)
@@ -181,15 +198,16 @@ static void fin_acked(struct core *core, struct tcb *tcb)
 }
 
 /* Without SACK blocks, and without a scoreboard, nothing of recovery.c is touched. */
-static void recover(struct core *core, struct tcb *tcb, const struct tcp_segment *segment, uint32_t acked)
+static void recover(struct core *core, struct tcb *tcb, const struct tcp_segment *segment, uint32_t acked,
+		    uint32_t rtt_us)
 {
 	if (unlikely(tcb->options & TCB_BOARD || segment->options & TCP_OPT_SACK) &&
 	    tcb->options & TCB_SACK && recovery_input(core, tcb, segment, acked))
 		return;
 	if (tcb->pending & TCB_RECOVERY)
 		ack_in_recovery(core, tcb, acked);
-	else
-		congestion_acked(core, tcb, acked);
+	else if (likely(!(segment->flags & TCP_ECE)) || !(tcb->options & TCB_ECN))
+		congestion_acked(core, tcb, acked, rtt_us);
 }
 
 /* A probe of the tail has its answer; when nothing is in flight no trace of its losses is left. */
@@ -197,7 +215,9 @@ static void flight_acked(struct core *core, struct tcb *tcb)
 {
 	probe_acked(core, tcb, false);
 	urgent_acked(core, tcb);
-	if (tcb->snd_una != tcb->snd_nxt)
+	if (tcb->extension != POOL_NONE)
+		frto_acked(core, tcb);
+	if (tcb->extension == POOL_NONE || tcb->snd_una != tcb->snd_nxt)
 		return;
 	probe_cancel(core, tcb);
 	if (!PLANTED(PROBE_LEFT))
@@ -209,7 +229,7 @@ static void new_ack(struct core *core, struct tcb *tcb, const struct tcp_segment
 {
 	uint32_t acked = segment->ack - tcb->snd_una;
 	bool fin = tcb->pending & TCB_FIN_SENT && acked == tcb->snd_bytes + 1;
-	uint32_t data = fin ? acked - 1 : acked;
+	uint32_t data = fin ? acked - 1 : acked, rtt_us;
 
 	sendq_drop(core, tcb, data);
 	tcb->snd_una = segment->ack;
@@ -218,7 +238,7 @@ static void new_ack(struct core *core, struct tcb *tcb, const struct tcp_segment
 	if (tcb->options & TCB_BACKED && seq_geq(tcb->snd_nxt, tcb->recover))
 		tcb->options &= (uint16_t)~TCB_BACKED;
 	tcb->options &= (uint16_t)~TCB_UNHEARD;
-	take_rtt(core, tcb, segment);
+	rtt_us = take_rtt(core, tcb, segment);
 	tcb->keep_probes = 0;
 	tcb->duplicate_acks = 0;
 	tcb->unacked_tick = core->now_tick;
@@ -229,7 +249,7 @@ static void new_ack(struct core *core, struct tcb *tcb, const struct tcp_segment
 		fin_acked(core, tcb);
 	else if (tcb->snd_nxt != tcb->snd_una)
 		tcp_arm_rtx(core, tcb);
-	recover(core, tcb, segment, acked);
+	recover(core, tcb, segment, acked, rtt_us);
 	if (seq_gt(tcb->snd_una, tcb->recover))
 		tcb->recover = tcb->snd_una - 1; /* must not fall behind by half of all numbers */
 	if (unlikely(tcb->extension != POOL_NONE))
@@ -242,11 +262,14 @@ static void new_ack(struct core *core, struct tcb *tcb, const struct tcp_segment
 static void duplicate_ack(struct core *core, struct tcb *tcb)
 {
 	core->counters.tcp_duplicate_acks++;
-	if (tcb->duplicate_acks < UINT8_MAX)
+	if (tcb->duplicate_acks < DUPLICATE_ACKS_MAX)
 		tcb->duplicate_acks++;
+	if (unlikely(tcb->extension != POOL_NONE))
+		frto_duplicate(core, tcb);
 	if (tcb->pending & TCB_RECOVERY) {
 		tcb->cwnd += tcb->mss;
-	} else if (tcb->duplicate_acks == 3 && seq_gt(tcb->snd_una, tcb->recover)) {
+	} else if (tcb->duplicate_acks == 3 &&
+		   (seq_gt(tcb->snd_una, tcb->recover) || tcb->ecn & ECN_REDUCED)) {
 		extension_drop(core, tcb,
 			       EXTENSION_UNDO); /* a loss before this one is not to be undone any more */
 		congestion_loss(core, tcb);
@@ -606,6 +629,8 @@ enum drop_reason tcp_input(struct core *core, struct tcb *tcb, const struct tcp_
 		if (reason)
 			return reason;
 	}
+	if (unlikely(tcb->options & TCB_ECN))
+		ecn_input(core, tcb, segment);
 	if (!ack_input(core, tcb, segment, result))
 		return DROP_TCP_ACK_INVALID;
 	heard(core, tcb, segment);

@@ -5,11 +5,13 @@
 #include <string.h>
 
 #include "base/plant.h"
-#include "tcp/core.h"
+#include "tcp/ecn.h"
 
 #define COOKIE_SLOT_LOG2 16 /* ticks: a cookie is good for 65 to 131 s */
 #define COOKIE_NO_WSCALE 15
 #define COOKIE_SACK      16
+#define COOKIE_ECN       32
+#define COOKIE_BITS      63u
 
 static const uint16_t cookie_mss[8] = {64, 256, 536, 1024, 1220, 1400, 1440, 1460};
 
@@ -72,7 +74,7 @@ static void syn_ack(struct core *core, const struct eth_address *to, const struc
 	struct tcp_segment segment = {
 		.seq = entry->iss,
 		.ack = entry->irs + 1,
-		.flags = TCP_SYN | TCP_ACK,
+		.flags = (uint8_t)(TCP_SYN | TCP_ACK | (entry->ecn ? TCP_ECE : 0)),
 		.window = (uint16_t)window,
 		.options = (uint8_t)(TCP_OPT_MSS | entry->options),
 		.mss = (uint16_t)tcp_mss_for(core, core->net.destinations.routes.mtu),
@@ -98,6 +100,7 @@ static void fill(struct core *core, struct half_open *entry, const struct tuple4
 	entry->mss = segment->options & TCP_OPT_MSS ? segment->mss : 536;
 	entry->window = segment->window;
 	entry->wscale = segment->wscale;
+	entry->ecn = ecn_is_asked(segment) && core->services[entry->service].ecn_accepts;
 	entry->ts_recent = segment->ts_val;
 	entry->user_timeout = segment->user_timeout;
 	entry->ts_offset = core_ts_offset(core, tuple);
@@ -140,16 +143,16 @@ static bool cookie_valid(const struct core *core, const struct tuple4 *tuple, ui
 	return cookie_hash(core, tuple, irs, slot) == (cookie & ~15u);
 }
 
-/* The timestamp carries what the cookie has no room for: its low five bits are the window scale and SACK. It
- * never runs ahead of the clock. */
+/* The timestamp carries what the cookie has no room for: its low six bits are the window scale, SACK and ECN.
+ * It never runs ahead of the clock. */
 static uint32_t cookie_timestamp(const struct core *core, const struct half_open *entry)
 {
 	uint32_t clock = tcp_clock(core, entry->ts_offset);
 	uint32_t scale = entry->options & TCP_OPT_WSCALE ? entry->wscale : COOKIE_NO_WSCALE;
 	uint32_t sack = entry->options & TCP_OPT_SACK_PERMITTED ? COOKIE_SACK : 0;
-	uint32_t value = (clock & ~31u) | sack | scale;
+	uint32_t value = (clock & ~COOKIE_BITS) | (entry->ecn ? COOKIE_ECN : 0) | sack | scale;
 
-	return seq_gt(value, clock) ? value - 32 : value;
+	return seq_gt(value, clock) ? value - (COOKIE_BITS + 1) : value;
 }
 
 static enum drop_reason send_cookie(struct core *core, const struct eth_address *to,
@@ -159,7 +162,7 @@ static enum drop_reason send_cookie(struct core *core, const struct eth_address 
 
 	fill(core, &entry, tuple, segment);
 	if (!(entry.options & TCP_OPT_TIMESTAMPS))
-		entry.options = 0; /* nothing but the MSS fits */
+		entry.options = entry.ecn = 0; /* nothing but the MSS fits */
 	entry.iss = cookie_make(core, &entry);
 	syn_ack(core, to, &entry, cookie_timestamp(core, &entry));
 	core->counters.tcp_cookies_sent++;
@@ -256,6 +259,8 @@ static enum drop_reason establish(struct core *core, const struct half_open *ent
 	tcb->ts_offset = entry->ts_offset;
 	tcp_learn_syn_options(core, tcb, &options);
 	user_timeout_learn(core, tcb, entry->user_timeout);
+	if (entry->ecn)
+		tcb->options |= TCB_ECN;
 	tcp_open_setup(core, tcb, entry->iss, entry->irs);
 	tcb->state = TCP_ESTABLISHED;
 	tcb->snd_wl1 = entry->irs;
@@ -288,6 +293,8 @@ static enum drop_reason cookie_input(struct core *core, const uint8_t *frame, co
 	entry.irs = segment->seq - 1;
 	entry.iss = cookie;
 	entry.mss = cookie_mss[cookie & 7];
+	entry.ecn = entry.options & TCP_OPT_TIMESTAMPS && segment->ts_ecr & COOKIE_ECN &&
+		    core->services[entry.service].ecn_accepts;
 	if (entry.options & TCP_OPT_TIMESTAMPS && segment->ts_ecr & COOKIE_SACK)
 		entry.options |= TCP_OPT_SACK_PERMITTED;
 	if (entry.options & TCP_OPT_TIMESTAMPS && scale != COOKIE_NO_WSCALE) {

@@ -13,7 +13,7 @@ static uint32_t half_of(const struct c10m_congestion *c)
 static void acked(struct c10m_congestion *c, uint32_t bytes)
 {
 	if (c->cwnd < c->ssthresh) {
-		c->cwnd += PLANTED(ACK_SPLIT) ? c->mss : MIN_OF(bytes, c->mss);
+		c->cwnd += PLANTED(ACK_SPLIT) ? c->mss : MIN_OF(bytes, ABC_SEGMENTS * c->mss);
 		return;
 	}
 	c->words[0] += bytes;
@@ -36,4 +36,9 @@ static void timeout(struct c10m_congestion *c, bool first)
 	c->words[0] = 0;
 }
 
-const struct c10m_congestion_control congestion_newreno = {"newreno", acked, loss, timeout, NULL};
+const struct c10m_congestion_control congestion_newreno = {
+	.name = "newreno",
+	.acked = acked,
+	.loss = loss,
+	.timeout = timeout,
+};

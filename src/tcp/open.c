@@ -1,7 +1,7 @@
 /* open.c - active opens, and what both ways to open a connection share. */
 #include <errno.h>
 
-#include "tcp/core.h"
+#include "tcp/congestion.h"
 
 uint32_t tcp_mss_for(const struct core *core, uint32_t mtu)
 {
@@ -56,7 +56,7 @@ void tcp_open_setup(struct core *core, struct tcb *tcb, uint32_t iss, uint32_t i
 	tcb->last_ack_sent = irs + 1;
 	tcb->fin_seq = tcb->rcv_nxt + core->settings.quick_acks * tcb->mss;
 	tcb->rcv_adv = tcb->rcv_nxt + MIN_OF(tcp_receive_room(core, tcb), 65535u);
-	tcb->ssthresh = UINT32_MAX >> 1;
+	tcb->ssthresh = SSTHRESH_UNKNOWN;
 	tcb->cwnd = tcp_initial_window(core, tcb);
 	tcb->unacked_tick = core->now_tick;
 	tcp_watch_begin(core, tcb);

@@ -6,6 +6,8 @@
 
 #include "base/plant.h"
 #include "tcp/congestion.h"
+#include "tcp/ecn.h"
+#include "tcp/pace.h"
 #include "tcp/recovery.h"
 #include "wire/checksum.h"
 
@@ -76,10 +78,12 @@ static void emit(struct core *core, struct tcb *tcb, struct packet *packet, stru
 {
 	const struct destination *hop = destination_hop(&core->net.destinations, tcb->destination);
 	uint32_t header, sum, told = tcb->rcv_adv - tcb->last_ack_sent; /* the window we told last */
-	uint8_t *at = packet->data + HEADERS, blocks[SACK_BYTES_MAX];
+	uint8_t *at = packet->data + HEADERS, blocks[SACK_BYTES_MAX], tos = 0;
 
 	segment->source_port = tcb->tuple.local_port;
 	segment->destination_port = tcb->tuple.remote_port;
+	if (unlikely(tcb->options & TCB_ECN))
+		tos = ecn_output(tcb, segment);
 	if (tcb->options & TCB_TIMESTAMPS) {
 		segment->options |= TCP_OPT_TIMESTAMPS;
 		segment->ts_val = tcp_clock(core, tcb->ts_offset);
@@ -105,6 +109,8 @@ static void emit(struct core *core, struct tcb *tcb, struct packet *packet, stru
 				   tcb->tuple.remote_ip);
 	net_emit_headers(&core->net, packet->data, &hop->mac, tcb->tuple.local_ip, tcb->tuple.remote_ip,
 			 IP_PROTOCOL_TCP, IPV4_HEADER_BYTES + header + segment->payload_bytes);
+	if (unlikely(tos))
+		ipv4_set_tos(packet->data + ETH_HEADER_BYTES, tos);
 	if (unlikely(core->services[tcb->service].marked || tcb_dscp(tcb)))
 		ipv4_mark(packet->data + ETH_HEADER_BYTES, core->services[tcb->service].ttl, tcb_dscp(tcb));
 	packet->bytes = HEADERS + header + segment->payload_bytes;
@@ -136,6 +142,8 @@ static void emit_syn(struct core *core, struct tcb *tcb, struct packet *packet)
 	segment.user_timeout = user_timeout_offer(core, tcb->service, tcb->user_timeout_ms);
 	if (segment.user_timeout)
 		segment.options |= TCP_OPT_USER_TIMEOUT;
+	if (!answer && core->services[tcb->service].ecn_asks && tcb->backoff == 0)
+		segment.flags |= TCP_ECE | TCP_CWR; /* sent again without: RFC 3168 section 6.1.1.1 */
 	emit(core, tcb, packet, &segment, 0);
 	tcb->pending &= (uint16_t)~TCB_RTX;
 	if (tcb->backoff == 0 && !answer) {
@@ -194,6 +202,8 @@ static void emit_data(struct core *core, struct tcb *tcb, struct packet *packet,
 		tcb->options &= (uint16_t)~TCB_BACKED;
 	if (unlikely(tcb->options & TCB_BOARD))
 		recovery_sent(core, tcb, seq, end, again);
+	if (unlikely(tcb->paced))
+		pace_sent(core, tcb, bytes);
 	if (!(tcb->timers & TCB_TIMER_RTX) || tcb->timers & TCB_TIMER_PERSIST) {
 		if (tcb->snd_una + bytes + fin == tcb->snd_nxt)
 			first_in_flight(core, tcb);
@@ -228,11 +238,14 @@ static uint32_t frame_limit(const struct core *core, const struct tcb *tcb, cons
 {
 	uint32_t room = MIN_OF((uint32_t)packet->room, FRAME_BYTES_MAX), mss = tcb->mss;
 
-	if (!core->settings.tx_segmentation || tcb->options & TCB_BACKED || room < HEADERS_MAX + mss)
+	if (!core->settings.tx_segmentation || tcb->options & TCB_BACKED || tcb->ecn & ECN_CWR ||
+	    room < HEADERS_MAX + mss)
 		return mss;
 	if (tcb->extension != POOL_NONE && tcb_extension(core, tcb)->uses & EXTENSION_URGENT_OUT)
 		return mss; /* the pointer differs from segment to segment */
 	room -= HEADERS_MAX;
+	if (unlikely(tcb->paced))
+		room = MIN_OF(room, pace_frame_bytes(tcb));
 	return room - room % mss;
 }
 
@@ -319,11 +332,15 @@ static bool emit_lost(struct core *core, struct tcb *tcb, struct packet *packet)
 {
 	uint32_t start, end, pipe = board_pipe(core, tcb);
 
-	if (!board_lost(core, tcb, &start, &end))
+	if (tcb_extension(core, tcb)->frto == FRTO_NEW_DATA || !board_lost(core, tcb, &start, &end))
 		return false;
 	if (pipe && pipe + MIN_OF(end - start, (uint32_t)tcb->mss) > tcb->cwnd)
 		return false;
 	emit_part(core, tcb, packet, start, end);
+	if (start == tcb->snd_una && tcb->backoff == 0 && !(tcb->timers & TCB_TIMER_SOON)) {
+		tcp_arm_rtx(core, tcb); /* it has a whole time-out to arrive, too */
+		tcp_heed_user_timeout(tcb);
+	}
 	return true;
 }
 
@@ -412,8 +429,8 @@ void tcp_arm_persist(struct core *core, struct tcb *tcb)
 /* One frame's worth; false when there is nothing to send. */
 static bool output_one(struct core *core, struct tcb *tcb, struct packet *packet)
 {
+	bool fin, held;
 	uint32_t bytes;
-	bool fin;
 
 	if (tcb->state == TCP_SYN_SENT || tcb->state == TCP_SYN_RECEIVED) {
 		if (tcb->pending & TCB_RTX) {
@@ -425,13 +442,14 @@ static bool output_one(struct core *core, struct tcb *tcb, struct packet *packet
 		if (packet->bytes)
 			return true;
 	}
-	if (unlikely(tcb->options & TCB_BOARD) && emit_lost(core, tcb, packet))
+	held = unlikely(tcb->paced) && !pace_allows(core, tcb);
+	if (unlikely(tcb->options & TCB_BOARD) && !held && emit_lost(core, tcb, packet))
 		return true;
 	if (tcb->acks_owed > 1 || (unlikely(tcb->acks_owed) && sack_waits(core, tcb))) {
 		emit_ack(core, tcb, packet);
 		return true;
 	}
-	if (synchronised(tcb)) {
+	if (synchronised(tcb) && !held) {
 		bytes = sendable(core, tcb, frame_limit(core, tcb, packet), &fin);
 		if (bytes || fin) {
 			emit_data(core, tcb, packet, tcb->snd_nxt, bytes, fin);
@@ -473,8 +491,10 @@ uint32_t tcp_output(struct core *core, uint32_t index, struct packet *packets, u
 		if (likely(all_said(tcb)))
 			break;
 	}
-	if (count > 1)
+	if (count > 1) {
 		tcp_arm_probe(core, tcb);
+		pace_consider(core, tcb);
+	}
 	if (count < max)
 		tcp_arm_persist(core, tcb);
 	return count;
@@ -528,4 +548,10 @@ void tcp_last_ack(struct core *core, struct tcb *tcb)
 {
 	if (tcb->pending & TCB_ACK_NOW || tcb->acks_owed)
 		last_reply(core, tcb, TCP_ACK);
+}
+
+void tcp_ack_before(struct core *core, struct tcb *tcb, uint8_t flags)
+{
+	last_reply(core, tcb, (uint8_t)(TCP_ACK | flags));
+	acknowledged(core, tcb);
 }

@@ -26,7 +26,8 @@ void rack_arrived(struct core *core, struct tcb *tcb, const struct sent_range *r
 		 */
 		if (now_us - sent_us < tcb->min_rtt_us)
 			return;
-	} else if (seq_lt(end, extension->fack) && !(tcb->rack & RACK_REORDERING)) {
+	} else if (seq_lt(end, extension->fack) && !(range->flags & SENT_EVER) &&
+		   !(tcb->rack & RACK_REORDERING)) {
 		tcb->rack |= RACK_REORDERING;
 		core->counters.tcp_reordering_seen++;
 	}

@@ -28,7 +28,7 @@ static bool is_duplicate(const struct tcp_segment *segment, uint32_t *bytes)
 
 /* --- in and out of recovery */
 
-static void remember(struct core *core, struct tcb *tcb)
+void recovery_remember(struct core *core, struct tcb *tcb)
 {
 	struct tcp_extension *extension = tcb_extension(core, tcb);
 
@@ -46,7 +46,7 @@ static void enter(struct core *core, struct tcb *tcb, uint32_t delivered)
 {
 	struct tcp_extension *extension = tcb_extension(core, tcb);
 
-	remember(core, tcb);
+	recovery_remember(core, tcb);
 	congestion_loss(core, tcb);
 	extension->after_timeout = 0;
 	extension->prr_delivered = extension->prr_out = 0;
@@ -66,7 +66,7 @@ static void leave(struct core *core, struct tcb *tcb)
 	rack_recovered(tcb);
 }
 
-static void undo(struct core *core, struct tcb *tcb)
+void recovery_undo(struct core *core, struct tcb *tcb)
 {
 	struct tcp_extension *extension = tcb_extension(core, tcb);
 
@@ -82,6 +82,7 @@ static void undo(struct core *core, struct tcb *tcb)
 	if (tcb->options & TCB_BOARD)
 		board_regret(core, tcb);
 	core->counters.tcp_recoveries_undone++;
+	extension->start_under_way = 0;
 	extension_drop(core, tcb, EXTENSION_UNDO);
 }
 
@@ -110,7 +111,7 @@ static void consider_undo(struct core *core, struct tcb *tcb, const struct tcp_s
 	if (!extension || !(extension->uses & EXTENSION_UNDO))
 		return;
 	if ((acked && eifel(tcb, extension, segment)) || all_twice(extension, duplicate_bytes))
-		undo(core, tcb);
+		recovery_undo(core, tcb);
 }
 
 /* --- the window */
@@ -166,11 +167,11 @@ static void respond(struct core *core, struct tcb *tcb, uint32_t acked, uint32_t
 		enter(core, tcb, delivered);
 	if (!(tcb->pending & TCB_RECOVERY)) {
 		if (acked)
-			congestion_acked(core, tcb, acked);
+			congestion_acked(core, tcb, acked, 0);
 	} else if (!extension->after_timeout) {
 		reduce(core, tcb, delivered, acked && extension->lost_bytes <= lost);
-	} else if (acked) {
-		congestion_acked(core, tcb, acked);
+	} else if (acked) { /* what was known to have arrived before counts no more */
+		congestion_acked(core, tcb, MIN_OF(acked, delivered), 0);
 	}
 	look_again_after(core, tcb, wait_us);
 	conn_ready(core, tcb_index(core, tcb));
@@ -218,7 +219,7 @@ bool recovery_input(struct core *core, struct tcb *tcb, const struct tcp_segment
 	}
 	delivered = board_acked(core, tcb);
 	delivered += take_blocks(core, tcb, segment, duplicate);
-	if (acked == 0 && delivered && tcb->duplicate_acks < UINT8_MAX) /* RFC 6675 section 2 */
+	if (acked == 0 && delivered && tcb->duplicate_acks < DUPLICATE_ACKS_MAX) /* RFC 6675 section 2 */
 		tcb->duplicate_acks++;
 	if (tcb->snd_una == tcb->snd_nxt) {
 		if (tcb->pending & TCB_RECOVERY)
@@ -227,6 +228,7 @@ bool recovery_input(struct core *core, struct tcb *tcb, const struct tcp_segment
 		return true;
 	}
 	consider_undo(core, tcb, segment, acked, duplicate ? duplicate_bytes : 0);
+	frto_told(core, tcb, acked);
 	respond(core, tcb, acked, delivered);
 	return true;
 }
@@ -248,8 +250,7 @@ bool recovery_timeout(struct core *core, struct tcb *tcb)
 	if (!(tcb->options & TCB_BOARD) && !board_attach(core, tcb))
 		return false;
 	extension = tcb_extension(core, tcb);
-	if (!(tcb->pending & TCB_RECOVERY))
-		remember(core, tcb);
+	frto_timeout(core, tcb, tcb->backoff == 0 && !(tcb->pending & TCB_RECOVERY));
 	reneged = board_reneged(core, tcb);
 	core->counters.tcp_sack_reneged += reneged;
 	congestion_timeout(core, tcb, tcb->backoff == 0);

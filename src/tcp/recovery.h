@@ -10,7 +10,9 @@
 #include "tcp/core.h"
 
 /* --- board.c: the scoreboard */
-#define BOARD_RANGES_MAX 512u /* of one connection: a peer that lies costs no more */
+/* Of one connection: a peer that lies costs no more than he lets us have in flight. */
+#define BOARD_RANGES_MIN 512u
+#define BOARD_RANGES_MAX 4096u
 
 bool board_attach(struct core *core, struct tcb *tcb); /* false: there is no memory, counted */
 void board_detach(struct core *core, struct tcb *tcb);
@@ -86,6 +88,18 @@ void recovery_look(struct core *core, struct tcb *tcb);
 bool recovery_timeout(struct core *core, struct tcb *tcb);
 /* After a segment was sent while there is a board. */
 void recovery_sent(struct core *core, struct tcb *tcb, uint32_t start, uint32_t end, bool again);
+/* What undoing will need; undoing. */
+void recovery_remember(struct core *core, struct tcb *tcb);
+void recovery_undo(struct core *core, struct tcb *tcb);
+
+/* --- frto.c: time-outs that were for nothing (RFC 5682) */
+enum frto_state { FRTO_NONE, FRTO_TIMED_OUT, FRTO_NEW_DATA };
+void frto_timeout(struct core *core, struct tcb *tcb, bool first);
+void frto_told(struct core *core, struct tcb *tcb,
+	       uint32_t acked);                      /* an acknowledgement while there is a board */
+void frto_acked(struct core *core, struct tcb *tcb); /* snd_una has moved while there is none */
+void frto_duplicate(struct core *core, struct tcb *tcb);
+
 /* A probe shows a loss that it has repaired by itself. */
 void recovery_slow_down(struct core *core, struct tcb *tcb);
 

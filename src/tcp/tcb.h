@@ -37,7 +37,7 @@ enum tcp_state {
 #define TCB_SACK        0x0002u
 #define TCB_NODELAY     0x0004u
 #define TCB_KEEPALIVE   0x0008u
-#define TCB_ECN         0x0010u /* its place */
+#define TCB_ECN         0x0010u /* agreed on: ecn.h */
 #define TCB_ACTIVE_OPEN 0x0020u
 #define TCB_WSCALE      0x0040u
 #define TCB_BACKED      0x0080u /* snd_nxt was pulled back after a timeout; recover is the highest sent */
@@ -75,6 +75,8 @@ enum tcp_state {
 #define TCB_FILED_FAR     0x40u /* a wheel entry stands at tick far_tick */
 #define TCB_TIMER_SOON    0x80u /* TIMER_RTX means to look for losses again, or to probe for a lost tail */
 
+#define DUPLICATE_ACKS_MAX 15u
+
 struct tcb {
 	/* line 0 */
 	struct tuple4 tuple;
@@ -89,10 +91,12 @@ struct tcb {
 	uint16_t mss; /* payload bytes of a full segment, options taken off */
 	uint16_t destination;
 	uint16_t options, pending;
-	uint8_t wscales; /* ours to apply on send windows << 4 | theirs */
-	uint8_t duplicate_acks;
-	uint8_t acks_owed; /* acknowledgements that must not be merged */
-	uint8_t rack;      /* what was learnt of reordering: recovery.h */
+	uint8_t wscales;            /* ours to apply on send windows << 4 | theirs */
+	uint8_t duplicate_acks : 4; /* stays at DUPLICATE_ACKS_MAX */
+	uint8_t paced : 1;          /* the extension says when the next segment may go: pace.c */
+	uint8_t ecn : 3;            /* ecn.h */
+	uint8_t acks_owed;          /* acknowledgements that must not be merged */
+	uint8_t rack;               /* what was learnt of reordering: recovery.h */
 	/* line 1 */
 	uint32_t snd_head;  /* chunks from snd_una on */
 	uint32_t snd_bytes; /* queued, from snd_una on, FIN and SYN not counted */
@@ -168,6 +172,7 @@ enum probe_state { PROBE_WAITS, PROBE_WAS_NEW, PROBE_WAS_AGAIN };
 #define SENT_LOST    0x02u
 #define SENT_AGAIN   0x04u
 #define SENT_BEFORE  0x08u /* before there was a scoreboard: sent_us is not known */
+#define SENT_EVER    0x10u /* sent again at some time: when it arrives, nobody knows which of them it was */
 #define SENT_MARK    0x80u /* set while a rebuild looks which ranges are in use */
 
 /* A part of the window of which all has the same fate: from start to where the next one starts. */
@@ -187,7 +192,8 @@ struct tcp_extension {
 	uint32_t owner; /* block index */
 	uint16_t uses;
 	uint8_t sack_count : 4, has_duplicate : 4;
-	uint8_t probe_state : 2, after_timeout : 1, undo_timed : 1; /* undo_ts is set */
+	uint8_t probe_state : 2, after_timeout : 1, undo_timed : 1, /* undo_timed: undo_ts is set */
+		frto : 2, frto_original : 1;                        /* frto.c */
 	uint32_t snd_tail;                                          /* last chunk of the send queue */
 	uint32_t cursor_chunk, cursor_seq;        /* chunk that holds cursor_seq at its start */
 	uint32_t ooo_last;                        /* chunk that took the last segment out of order */
@@ -200,12 +206,28 @@ struct tcp_extension {
 	uint32_t rack_us, rack_end;        /* of what was sent last among all that has arrived */
 	uint32_t rack_rtt_us;              /* and how long it took */
 	uint32_t wider_end;                /* the reordering window grows again when this is acknowledged */
-	uint32_t prr_delivered, prr_out, prr_flight;
+	uint32_t prr_out;
+	/* Of recoveries; before anything was lost, of the slow start: acknowledgements without a gap until
+	 * then. */
+	union {
+		uint32_t prr_delivered, start_began_us;
+	};
+	union {
+		uint32_t prr_flight, start_train_us;
+	};
 	uint32_t probe_end, probe_us;
 	uint32_t undo_cwnd, undo_ssthresh, undo_algorithm[2];
 	uint32_t undo_from, undo_ts, undo_bytes; /* sent again: from where, since when, how much */
 	uint32_t rcv_up, snd_up;                 /* what follows the last byte of urgent data */
-	uint32_t reserve[8];
+	/* The first slow start is watched: slow_start.c. All of it 0: not yet. */
+	uint32_t start_end;                   /* of the round trip under way */
+	uint32_t start_last_us, start_now_us; /* least of the last one and of this one */
+	uint32_t start_base_us;               /* when it became careful; 0: it is not */
+	uint8_t start_samples, start_rounds, start_under_way, start_by_train;
+	/* Output is spread over the round trip, while tcb.paced is set: pace.c. */
+	uint32_t pace_us;   /* when the next segment may go */
+	uint32_t pace_slot; /* the pacer's entry, if one is filed */
+	uint8_t pace_filed, pace_pad[3];
 };
 
 _Static_assert(sizeof(struct tcp_extension) == 192, "whole cache lines");
@@ -222,8 +244,8 @@ struct half_open {
 	uint8_t wscale, options, service, tries;
 	uint8_t in_use;
 	struct eth_address hop; /* where its SYN came from: answers ask for no neighbour */
-	uint8_t pad;
-	uint16_t user_timeout; /* as the peer told it, or 0 */
+	uint8_t ecn;            /* its SYN asked for it */
+	uint16_t user_timeout;  /* as the peer told it, or 0 */
 	uint16_t reserve;
 };
 

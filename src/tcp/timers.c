@@ -150,6 +150,9 @@ static void retransmit(struct core *core, struct tcb *tcb)
 	}
 	board_detach(core, tcb);
 	if (!syn) {
+		frto_timeout(core, tcb,
+			     tcb->backoff == 0 && !(tcb->pending & TCB_RECOVERY) &&
+				     !(tcb->options & TCB_BACKED));
 		congestion_timeout(core, tcb, tcb->backoff == 0);
 		tcb->recover = tcb_snd_max(tcb);
 		tcb->options |= TCB_BACKED;

@@ -58,6 +58,17 @@ PURE_INLINE void ipv4_mark(uint8_t *at, uint8_t ttl, uint8_t dscp)
 	memcpy(at + 10, &check, 2);
 }
 
+#define IPV4_ECN_CE 3 /* both bits of tos: congestion experienced (RFC 3168 section 5) */
+
+/* Sets the type of service of a header that ipv4_emit wrote with 0. */
+PURE_INLINE void ipv4_set_tos(uint8_t *at, uint8_t tos)
+{
+	uint32_t sum = (uint16_t)~get16(at + 10) + (uint32_t)tos;
+
+	at[1] = tos;
+	put16(at + 10, (uint16_t) ~((sum & 0xffff) + (sum >> 16)));
+}
+
 /* May name one host on a network: not 0/8, 127/8, multicast, class E or broadcast. */
 PURE_INLINE bool ipv4_is_unicast(uint32_t address)
 {

@@ -25,6 +25,7 @@
 #define TCP_OPT_SACK_PERMITTED 0x08
 #define TCP_OPT_SACK           0x10
 #define TCP_OPT_USER_TIMEOUT   0x20
+#define TCP_OPT_CE             0x80 /* no option: the packet came with a mark of congestion (RFC 3168) */
 
 struct tcp_segment {
 	uint32_t seq, ack;

@@ -14,6 +14,7 @@
  *   uto N     user timeout, as on the wire (RFC 5482)
  *   urg N     the urgent pointer
  *   nots      without timestamps, though they were agreed on
+ *   ect, ce   the IP header's ECN bits: ECT(0), congestion experienced; exact in an expectation
  *   fill N    every payload byte is N instead of the stream's own content
  *
  * On the way in, what is left out has a useful default (seq and ack: next in order; win: the peer's;

@@ -14,6 +14,7 @@
 struct line {
 	struct tcp_segment segment;
 	bool has_seq, has_ack, has_win, has_ecr, has_urg, nots;
+	uint8_t ecn; /* of the IP header */
 	bool absolute_seq, absolute_ack;
 	bool wants_options;
 	int fill; /* -1: the stream's content */
@@ -129,6 +130,10 @@ static void line_parse(struct line *line, const char *format, va_list args)
 			line->segment.options |= TCP_OPT_SACK_PERMITTED;
 		} else if (strcmp(word, "nots") == 0) {
 			line->nots = true;
+		} else if (strcmp(word, "ce") == 0) {
+			line->ecn = 3;
+		} else if (strcmp(word, "ect") == 0) {
+			line->ecn = 2;
 		} else {
 			value = strtok_r(NULL, " ", &save);
 			if (!value)
@@ -211,6 +216,7 @@ static uint32_t line_emit(struct test *t, const struct line *line, uint8_t *fram
 		tcp[header_bytes + i] = line->fill >= 0 ? (uint8_t)line->fill : stream_byte(position);
 	}
 	bytes = emit_headers(frame, peer->ip, STACK_IP, IP_PROTOCOL_TCP, bytes);
+	frame[ETH_HEADER_BYTES + 1] = line->ecn;
 	fix_checksums(frame, bytes);
 	if (!line->absolute_seq && relative == peer->snd_nxt && !(segment->flags & TCP_RST))
 		peer->snd_nxt = end;
@@ -486,6 +492,7 @@ static bool payload_differs(const struct line *line, const struct tcp_segment *g
 
 static bool segment_differs(struct test *t, const struct line *line, const struct tcp_segment *got)
 {
+	const struct out_frame *out = &t->out[(t->out_first + OUT_FRAMES - 1) % OUT_FRAMES];
 	const struct tcp_segment *want = &line->segment;
 	uint32_t seq_base = line->absolute_seq ? 0 : t->peer->irs;
 	uint32_t ack_base = line->absolute_ack ? 0 : t->peer->iss;
@@ -496,6 +503,7 @@ static bool segment_differs(struct test *t, const struct line *line, const struc
 	bad |= number_differs("ack", line->has_ack, got->ack - ack_base, want->ack);
 	bad |= number_differs("win", line->has_win, got->window, want->window);
 	bad |= number_differs("len", true, got->payload_bytes, want->payload_bytes);
+	bad |= number_differs("ECN bits", true, out->data[ETH_HEADER_BYTES + 1], line->ecn);
 	bad |= options_differ(t, line, got);
 	return bad || (t->peer->irs_known && payload_differs(line, got, got->seq - t->peer->irs));
 }

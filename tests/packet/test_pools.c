@@ -309,7 +309,7 @@ static void reply_queue_full(void **state)
 
 static bool accepts(const struct test *t)
 {
-	const size_t bytes = 3 << 20;
+	const size_t bytes = 5 << 20;
 	uint8_t *memory = aligned_alloc(4096, bytes);
 	struct stack *stack;
 	struct arena arena;

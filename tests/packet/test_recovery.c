@@ -258,7 +258,12 @@ static void own_timeout(struct c10m_congestion *c, bool first)
 	c->cwnd = c->ssthresh = 0;
 }
 
-static const struct c10m_congestion_control own = {"own", own_acked, own_loss, own_timeout, NULL};
+static const struct c10m_congestion_control own = {
+	.name = "own",
+	.acked = own_acked,
+	.loss = own_loss,
+	.timeout = own_timeout,
+};
 
 static void own_algorithm(void **state)
 {
