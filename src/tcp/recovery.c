@@ -83,6 +83,7 @@ void recovery_undo(struct core *core, struct tcb *tcb)
 		board_regret(core, tcb);
 	core->counters.tcp_recoveries_undone++;
 	extension->start_under_way = 0;
+	extension->frto = FRTO_NONE;
 	extension_drop(core, tcb, EXTENSION_UNDO);
 }
 
@@ -250,6 +251,8 @@ bool recovery_timeout(struct core *core, struct tcb *tcb)
 	if (!(tcb->options & TCB_BOARD) && !board_attach(core, tcb))
 		return false;
 	extension = tcb_extension(core, tcb);
+	if (!(tcb->pending & TCB_RECOVERY))
+		recovery_remember(core, tcb);
 	frto_timeout(core, tcb, tcb->backoff == 0 && !(tcb->pending & TCB_RECOVERY));
 	reneged = board_reneged(core, tcb);
 	core->counters.tcp_sack_reneged += reneged;
