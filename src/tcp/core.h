@@ -366,7 +366,8 @@ void tcp_window_update(struct core *core, struct tcb *tcb); /* after the applica
 void tcp_arm_persist(struct core *core, struct tcb *tcb);
 void tcp_abort_segment(struct core *core, const struct tcb *tcb);
 void tcp_last_ack(struct core *core, struct tcb *tcb); /* of a block about to be freed */
-/* Acknowledges what has come so far, before more of another kind is taken. */
+/* Acknowledges what has come so far, before more of another kind is taken; not when many others are answered
+ * at the same time, and it would come too late. */
 void tcp_ack_before(struct core *core, struct tcb *tcb, uint8_t flags);
 
 /* --- timers.c */

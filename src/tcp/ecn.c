@@ -8,7 +8,8 @@
 
 #define ECT0 2u
 
-/* RFC 8257 section 3.2: what came before the change is acknowledged with what was true then. */
+/* RFC 8257 section 3.2: what came before the change is acknowledged with what was true then, where one can
+ * still get in front. */
 static void tell_exactly(struct core *core, struct tcb *tcb, bool marked)
 {
 	if (marked == ((tcb->ecn & ECN_ECHO) != 0))

@@ -50,7 +50,8 @@ void frto_told(struct core *core, struct tcb *tcb, uint32_t acked)
 static void send_new_data(struct core *core, struct tcb *tcb, struct tcp_extension *extension)
 {
 	extension->frto = FRTO_NONE;
-	if (!(tcb->options & TCB_BACKED) || seq_geq(tcb->snd_una, tcb->recover) || !has_new_data(tcb))
+	if (!(tcb->options & TCB_BACKED) || seq_geq(tcb->snd_una, tcb->recover) || !has_new_data(tcb) ||
+	    tcb_snd_max(tcb) - tcb->snd_una > extension->undo_cwnd) /* the window had shrunk before */
 		return;
 	tcb->snd_nxt = tcb_snd_max(tcb);
 	tcb->options &= (uint16_t)~TCB_BACKED;
