@@ -69,11 +69,13 @@ bool net_rate_allows(struct net *net, struct net_rate *rate)
 	uint32_t elapsed = net->now_tick - rate->tick;
 
 	if (elapsed) {
-		uint64_t tokens = rate->tokens + (uint64_t)elapsed * rate->rate / TICKS_PER_SECOND;
+		uint64_t parts = (uint64_t)elapsed * rate->rate + rate->part;
+		uint64_t tokens = rate->tokens + parts / TICKS_PER_SECOND;
 
 		if (net->now_tick - rate->drawn_tick >= TICKS_PER_SECOND)
 			rate_draw(net, rate);
 		rate->tokens = tokens > rate->burst ? rate->burst : (uint32_t)tokens;
+		rate->part = (uint32_t)(parts % TICKS_PER_SECOND);
 		rate->tick = net->now_tick;
 	}
 	if (rate->tokens == 0)

@@ -39,7 +39,7 @@ _Static_assert(sizeof(struct reply) == 128, "two cache lines");
  * CVE-2020-25705 are such attacks). */
 struct net_rate {
 	uint32_t mean, mean_burst;
-	uint32_t tick, tokens;
+	uint32_t tick, tokens, part;      /* part: thousandths of a token */
 	uint32_t drawn_tick, rate, burst; /* this second's */
 };
 

@@ -67,7 +67,7 @@ int64_t engine_call(struct engine *engine, struct socket_call *call)
 	int error;
 
 	call->finish = call_done;
-	call->context = &errand;
+	call->context = &errand; /* cppcheck-suppress autoVariables; it is awaited below */
 	sem_init(&errand.done, 0, 0);
 	error = post(&errand);
 	if (error) {

@@ -45,7 +45,7 @@ struct packetdrill_interface {
 	/* One raw IP packet in; the next one out, with the room and then the length in *bytes. 0 or -1. */
 	int (*netdev_send)(void *userdata, const void *packet, size_t bytes);
 	int (*netdev_receive)(void *userdata, void *packet, size_t *bytes, long long *time_us);
-	int (*usleep)(void *userdata, useconds_t us);
+	int (*usleep)(void *userdata, unsigned us); /* useconds_t */
 	int (*gettimeofday)(void *userdata, struct timeval *now, struct timezone *zone);
 	int (*epoll_create)(void *userdata, int size);
 	int (*epoll_ctl)(void *userdata, int epoll, int operation, int fd, struct epoll_event *event);

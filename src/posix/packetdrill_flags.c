@@ -124,7 +124,7 @@ bool packetdrill_flags_parse(const char *text, struct packetdrill_flags *flags, 
 	if (flags->stack.address == 0 || flags->mtu < MTU_LEAST) {
 		snprintf(
 			error, FLAGS_ERROR_BYTES,
-			"say at least local=ADDRESS/BITS, such as local=192.168.0.1/16; an MTU is %u or more",
+			"say at least local=ADDRESS/BITS, such as local=192.168.0.1/16; an MTU is %d or more",
 			MTU_LEAST);
 		return false;
 	}

@@ -69,8 +69,11 @@ def test_veth_and_the_kernel(tmp_path):
 
 def test_interrupted():
     """Ctrl-C in the middle of it."""
+    def hear():  # who runs the tests in the background of a shell ignores it, and so would this
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
     with subprocess.Popen([*DEMO, "--connections", "20k", "--seconds", "30"], stdout=subprocess.PIPE,
-                          stderr=subprocess.PIPE, text=True) as process:
+                          stderr=subprocess.PIPE, text=True, preexec_fn=hear) as process:
         for line in process.stderr:
             if " load " in line:
                 break

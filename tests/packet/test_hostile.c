@@ -2,6 +2,8 @@
  * 5961, RFC 5681 section 3.1, RFC 3465, RFC 7323). Which test covers which attack: docs/hostile.md. */
 #include "harness.h"
 
+#include <stdlib.h>
+
 #include "stack/internal.h"
 #include "wire/icmp.h"
 

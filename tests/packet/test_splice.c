@@ -451,7 +451,7 @@ static void begin_abort_within(const char *segment)
 	struct test *t = begin_spliced(0, 0);
 
 	t->app.hook = abort_the_other;
-	inject(t, segment);
+	inject(t, "%s", segment);
 	expect_event(t, "urgent 10");
 	expect_event(t, "close aborted#1");
 	expect_event(t, "close spliced");

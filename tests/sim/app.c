@@ -543,6 +543,7 @@ void app_services(struct world *world, unsigned node)
 
 		*s = service;
 		s->flags = random_chance(random, 1, 2) ? C10M_NODELAY : 0;
+		s->flags |= random_chance(random, 1, 4) ? C10M_PACED : 0;
 		s->groups = 1;
 		s->receive_bytes = windows[random_below(random, ARRAY_COUNT(windows))];
 		s->send_bytes = windows[random_below(random, ARRAY_COUNT(windows))];
