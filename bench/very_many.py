@@ -63,6 +63,7 @@ def bench_demo(figures, options):
 
 
 def process_ns(pid):
+    """User and system time of a process of one thread."""
     with open(f"/proc/{pid}/schedstat", encoding="ascii") as file:
         return int(file.read().split()[0])
 

@@ -66,10 +66,10 @@ bool routes_remove(struct routes *table, const struct route *route);
 void routes_begin(struct routes *table);
 void routes_end(struct routes *table);
 
-/* The way to an address; NULL: there is none. It may be closed. */
 /* A gateway does not answer: ways through it that another one told of are forgotten; whether there were any.
  */
 bool routes_forget(struct routes *table, uint32_t gateway);
+/* The way to an address; NULL: there is none. It may be closed. */
 const struct route *routes_find(const struct routes *table, uint32_t address);
 /* The neighbour that packets to an address are given to; 0: there is no way. */
 uint32_t routes_next_hop(const struct routes *table, uint32_t address);
