@@ -77,6 +77,9 @@ enum c10m_trouble {
 /* user_timeout_ms, where it is set, is told to the peer, and what the peer tells is heeded: the larger of
  * both counts, 100 s at least without a time of our own, user_timeout_max_ms at most (RFC 5482). */
 #define C10M_USER_TIMEOUT_OPTION 0x4u
+/* c10m_connect asks servers for cookies of TCP Fast Open, and sends what is given as `data` in the SYN where
+ * it has one (RFC 7413). The server may get it twice: only for requests that may be repeated. */
+#define C10M_FASTOPEN            0x8u
 
 /* --- Limits: who may connect to a service, and how often.
  *
@@ -209,6 +212,11 @@ struct c10m_service {
 
 	/* Explicit congestion notification (RFC 3168): one of C10M_ECN_ACCEPT, C10M_ECN_ASK, C10M_ECN_OFF. */
 	uint32_t ecn;
+	/* TCP Fast Open (RFC 7413): so many connections of a worker may at a time be opened by data in a SYN,
+	 * and wait for the rest of their handshake. They are open to the application at once, and it may
+	 * answer. A duplicate of such a SYN may open a connection again: only for requests that may be
+	 * repeated. 0: none */
+	uint32_t fastopen_pending;
 };
 
 /* c10m_service.ecn. Whatever is said, a SYN that asks and is not answered is sent again without. */
@@ -313,6 +321,10 @@ struct c10m_connect_request {
 	uint16_t remote_port, local_port;
 	const void *state;
 	size_t state_bytes;
+	/* What is to be sent first, as by c10m_send in on_open; in the SYN with C10M_FASTOPEN. Copied; as
+	 * much as send_bytes at most (else -EINVAL); all of it or nothing (-ENOMEM). */
+	const void *data;
+	size_t data_bytes;
 };
 C10M_API c10m_handle c10m_connect(c10m_worker *worker, const struct c10m_connect_request *request,
 				  int *error);

@@ -19,6 +19,7 @@ struct arena_secrets {
 	struct siphash_key timestamp; /* timestamp offsets, RFC 7323 section 5.4 */
 	struct siphash_key port;      /* ephemeral ports, RFC 6056 */
 	uint64_t random_state[2];     /* seed of the core's own generator */
+	struct siphash_key fastopen;  /* cookies of TCP Fast Open; the same for all workers of a process */
 };
 
 struct arena_header {

@@ -133,6 +133,12 @@
 	X(tcp_simultaneous_closes, "simultaneous closes") \
 	X(tcp_cookies_sent, "SYN cookies sent") \
 	X(tcp_cookies_accepted, "SYN cookies accepted") \
+	X(tcp_fastopen_accepted, "connections opened by data in a SYN (RFC 7413)") \
+	X(tcp_fastopen_bad_cookies, "SYNs with data whose cookie was not good: opened as usual") \
+	X(tcp_fastopen_overflows, "SYNs with data opened as usual: too many handshakes go on") \
+	X(tcp_fastopen_cookies_learnt, "cookies for fast open that servers granted us") \
+	X(tcp_fastopen_switched_off, \
+	  "destinations to which a SYN with fast open was lost: without it for a while") \
 	X(tcp_syn_retransmits, "SYN or SYN-ACK segments sent again") \
 	X(tcp_half_open_timeouts, "half-open connections that never completed") \
 	X(tcp_time_wait, "connections that entered TIME_WAIT") \

@@ -65,6 +65,7 @@ struct run {
 	bool packet_sockets;         /* is served by them */
 	uint64_t look_us;            /* when it is looked for, if it is down */
 	struct stack_config stack_config; /* each worker's, but for its number */
+	struct siphash_key fastopen;      /* for all workers: what one has granted is good for the others */
 	struct fleet fleet;
 	struct police police;
 	struct member *members;
@@ -368,6 +369,9 @@ static bool make_stack(struct run *run, struct member *member)
 
 	if (!draw_secrets(run, &secrets))
 		return false;
+	if (member == run->members)
+		run->fastopen = secrets.fastopen;
+	secrets.fastopen = run->fastopen;
 	config.id = (uint8_t)member->config.number;
 	member->config.clock_base_ns = sys_now_ns();
 	arena_init(&arena, member->memory.base, member->memory.bytes, &secrets, member->config.clock_base_ns);

@@ -6,6 +6,7 @@
 #include "sock/sock.h"
 #include "sock/splice.h"
 #include "tcp/congestion.h"
+#include "tcp/fastopen.h"
 
 #define CORES_MAX 64
 
@@ -132,7 +133,7 @@ void c10m_conn_endpoints(const c10m_conn *conn, struct c10m_endpoints *endpoints
 bool sock_may_send(const struct tcb *tcb)
 {
 	return !(tcb->pending & (TCB_FIN_QUEUED | TCB_ABORTING)) &&
-	       (tcb->state == TCP_ESTABLISHED || tcb->state == TCP_CLOSE_WAIT);
+	       (tcb->state == TCP_ESTABLISHED || tcb->state == TCP_CLOSE_WAIT || tcb_fast_opened(tcb));
 }
 
 size_t c10m_send(c10m_conn *conn, const void *data, size_t len)
@@ -358,6 +359,8 @@ static int connect_checked(struct core *core, const struct c10m_connect_request 
 	    !ipv4_is_unicast(request->remote_address) || routes_is_local(routes, request->remote_address) ||
 	    routes_is_broadcast(routes, request->remote_address) ||
 	    (tuple.local_ip && !routes_is_local(routes, tuple.local_ip)) ||
+	    (request->data_bytes && !request->data) ||
+	    request->data_bytes > core->services[request->service].send_bytes ||
 	    (request->state && request->state_bytes > core->callbacks[request->service].state_size))
 		return -EINVAL;
 	if (tuple.local_ip == 0)
@@ -374,6 +377,14 @@ static int connect_checked(struct core *core, const struct c10m_connect_request 
 	return tcp_connect(core, &tuple, (uint8_t)request->service, index);
 }
 
+/* What is to be sent first. In one piece: without memory for it nothing is opened. */
+static bool queue_first(struct core *core, uint32_t index, const struct c10m_connect_request *request)
+{
+	struct tcb *tcb = tcb_at(core, index);
+
+	return sendq_add(core, tcb, request->data, (uint32_t)request->data_bytes) == request->data_bytes;
+}
+
 c10m_handle c10m_connect(c10m_worker *worker, const struct c10m_connect_request *request, int *error)
 {
 	struct core *core = (struct core *)worker;
@@ -386,6 +397,12 @@ c10m_handle c10m_connect(c10m_worker *worker, const struct c10m_connect_request 
 	if (result)
 		return 0;
 	conn = (c10m_conn *)tcb_at(core, index);
+	if (request->data_bytes && !queue_first(core, index, request)) {
+		conn_free(core, index);
+		if (error)
+			*error = -ENOMEM;
+		return 0;
+	}
 	if (request->state)
 		memcpy(c10m_conn_state(conn), request->state, request->state_bytes);
 	return c10m_conn_handle(conn);

@@ -3,6 +3,7 @@
  * In: those, each pool's `fresh`, the lists by age.  Out: the same stack. */
 #include "stack/internal.h"
 #include "tcp/pace.h"
+#include "tcp/fastopen.h"
 
 #include <string.h>
 
@@ -110,6 +111,7 @@ static void blocks(struct core *core)
 		if (tcb->state == TCB_FREE)
 			continue;
 		insert(core, &tcb->tuple, flow_ref(FLOW_BLOCK, i));
+		core->fastopen_pending += tcb_fast_opened(tcb);
 		core->tuned_bytes += tcp_window_grown(core, tcb);
 		conn_file_timers(core, i);
 		pace_rebuild(core, i);
@@ -153,6 +155,7 @@ void stack_rebuild(struct stack *stack, uint64_t now_us)
 	memset(core->near_bits, 0, conn_near_bytes(core->blocks.capacity));
 	tune_clear(core);
 	core->tuned_bytes = 0;
+	core->fastopen_pending = 0;
 	messages(core);
 	pool_rebuild(&core->blocks, core->blocks.fresh, block_live, NULL);
 	pool_rebuild(&core->half_opens, core->half_opens.fresh, half_open_live, NULL);

@@ -201,7 +201,9 @@ static enum drop_reason other_input(struct core *core, const struct parsed *pars
 	else
 		reason = tcp_listen_input(core, parsed->frame, &parsed->tuple, parsed->hash, &parsed->segment,
 					  &result);
-	if (result.events & TCP_EVENT_OPEN) /* the third segment may carry data */
+	if (result.events & TCP_EVENT_DATA) /* it came with the SYN: RFC 7413 */
+		sock_input(core, &result);
+	else if (result.events & TCP_EVENT_OPEN) /* the third segment may carry data */
 		return block_input(core, parsed, result.index, &result);
 	return reason;
 }

@@ -269,6 +269,8 @@ static void services_set(struct core *core, const struct stack_config *config, u
 			.groups_at = (uint32_t)groups_at(from),
 			.nodelay = from->flags & C10M_NODELAY,
 			.splices = from->flags & C10M_SPLICE,
+			.fastopen_pending = from->fastopen_pending,
+			.fastopen_client = from->flags & C10M_FASTOPEN,
 			.tells_timeout = from->flags & C10M_USER_TIMEOUT_OPTION,
 			.user_timeout_max_ms = MIN_OF(from->user_timeout_max_ms, TICKS_MAX_AHEAD),
 			.marked = (from->ttl && from->ttl != IPV4_TTL) || (from->dscp && from->dscp < 64),

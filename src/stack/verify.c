@@ -1,6 +1,7 @@
 /* verify.c - whether everything in a stack agrees, for tests.
  * In: a stack between two calls.  Out: nothing, or the end of the program by CHECK. */
 #include "stack/internal.h"
+#include "tcp/fastopen.h"
 #include "tcp/recovery.h"
 
 /* What a walk over all blocks adds up. */
@@ -9,6 +10,7 @@ struct census {
 	uint32_t ready, waiting; /* on the ready list, on a neighbour's */
 	uint32_t held;           /* destinations */
 	uint32_t chunks, extensions, ranges;
+	uint32_t fast_opened;
 	uint64_t grown; /* windows beyond those of their services */
 };
 
@@ -92,6 +94,7 @@ static void verify_block(struct core *core, uint32_t index, struct census *censu
 	census->chunks += ooo;
 	census->held += tcb->destination != DESTINATION_NONE;
 	census->extensions += tcb->extension != POOL_NONE;
+	census->fast_opened += tcb_fast_opened(tcb);
 	census->grown += tcp_window_grown(core, tcb);
 	if (tcb->options & TCB_BOARD) {
 		board_verify(core, tcb);
@@ -259,6 +262,7 @@ void stack_verify(const struct stack *stack)
 	CHECK(census.extensions == pool_live(&core->extensions));
 	CHECK(census.ranges == pool_live(&core->ranges));
 	CHECK(census.grown == core->tuned_bytes);
+	CHECK(census.fast_opened == core->fastopen_pending);
 	CHECK(census.ready ==
 	      listed(core, core->ready_head, TCB_READY) + listed(core, core->closing.oldest, TCB_READY));
 	CHECK(core->table.live == census.live + usage.half_open + usage.time_wait);

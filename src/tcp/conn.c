@@ -1,6 +1,6 @@
 /* conn.c - a block's life, the list of those with output, and when each wants to be looked at.
  * In: everybody in tcp/ and sock/.  Owns: the ready list; near_tick and far_tick of each block. */
-#include "tcp/core.h"
+#include "tcp/fastopen.h"
 
 #include <string.h>
 
@@ -172,6 +172,7 @@ void conn_free(struct core *core, uint32_t index)
 {
 	struct tcb *tcb = tcb_at(core, index);
 
+	fastopen_over(core, tcb, false);
 	queues_free(core, tcb);
 	if (unlikely(tcb->options & TCB_COUNTED))
 		admission_release(core, tcb);

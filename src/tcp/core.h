@@ -60,6 +60,20 @@ struct tune_slot {
 
 #define TUNE_SLOTS_MAX 4096u
 
+#define FASTOPEN_COOKIE_BYTES 8 /* of those that we grant */
+#define FASTOPEN_ENTRIES      256u
+
+/* What a server has granted us: fastopen.c. */
+struct fastopen_entry {
+	uint32_t remote_ip, local_ip;
+	uint32_t off_until; /* while losses is not 0: no fast open before */
+	uint16_t mss;
+	uint8_t cookie_bytes, losses;
+	uint8_t cookie[16];
+};
+
+_Static_assert(sizeof(struct fastopen_entry) == 32, "two in a cache line");
+
 /* A service's settings, defaults filled in. */
 struct tcp_service {
 	uint32_t receive_bytes, send_bytes, keepalive_ms, user_timeout_ms;
@@ -72,6 +86,8 @@ struct tcp_service {
 	bool nodelay, tells_timeout;
 	uint32_t user_timeout_max_ms;
 	bool paced, ecn_asks, ecn_accepts;
+	uint32_t fastopen_pending; /* that may wait at a time; 0: no fast open */
+	bool fastopen_client;
 	uint8_t wscale; /* the least that tells of receive_max_bytes */
 	bool marked;    /* its packets have a time to live or a class of their own */
 	uint8_t ttl, dscp;
@@ -139,8 +155,11 @@ struct core {
 	struct admission admission;
 	struct tune_slot *tune;
 	uint32_t tune_mask;
-	uint64_t tuned_bytes;                  /* by which all windows together have grown */
-	uint64_t chunk_bytes;                  /* of all chunks there are */
+	uint64_t tuned_bytes;      /* by which all windows together have grown */
+	uint64_t chunk_bytes;      /* of all chunks there are */
+	uint32_t fastopen_pending; /* connections that a SYN's data opened, and whose handshake goes on */
+	uint32_t fastopen_resets, fastopen_resets_tick; /* of these, reset by the peer; since when counted */
+	struct fastopen_entry fastopen[FASTOPEN_ENTRIES];
 	uint32_t pressure_left, pressure_tick; /* blocks to be asked for memory; since when */
 	struct stages stages;
 	uint64_t owned[65536 / 64]; /* a bit for each port that is ours to answer for */

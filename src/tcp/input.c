@@ -6,6 +6,7 @@
 #include "base/plant.h"
 #include "tcp/congestion.h"
 #include "tcp/ecn.h"
+#include "tcp/fastopen.h"
 #include "tcp/recovery.h"
 
 #define CHALLENGES_PER_SECOND 100u
@@ -61,7 +62,9 @@ static bool in_window(const struct tcb *tcb, const struct tcp_segment *segment)
 
 static void syn_acked(struct core *core, struct tcb *tcb, const struct tcp_segment *segment)
 {
-	tcb->snd_una = segment->ack;
+	fastopen_learn(core, tcb, segment);
+	sendq_drop(core, tcb, segment->ack - tcb->snd_una - 1); /* of what went with the SYN */
+	tcb->snd_una = tcb->snd_nxt = segment->ack;
 	tcb->timers &= (uint8_t) ~(TCB_TIMER_RTX | TCB_TIMER_PERSIST);
 	if (tcb->pending & TCB_RTT_TIMING)
 		tcp_rtt_sample(core, tcb, (uint32_t)core->now_us - tcb->rtt_start_us);
@@ -77,7 +80,7 @@ static enum drop_reason syn_sent_input(struct core *core, struct tcb *tcb, const
 {
 	bool ack = segment->flags & TCP_ACK;
 
-	if (ack && segment->ack != tcb->snd_nxt) {
+	if (ack && (seq_leq(segment->ack, tcb->snd_una) || seq_gt(segment->ack, tcb->snd_nxt))) {
 		result->events |= segment->flags & TCP_RST ? 0 : TCP_EVENT_RESET;
 		return DROP_TCP_ACK_INVALID;
 	}
@@ -513,7 +516,9 @@ static enum drop_reason reset_input(struct core *core, struct tcb *tcb, const st
 		reset_at_the_end(tcb);
 		return DROP_NONE;
 	}
-	ended(result, tcb->state == TCP_SYN_RECEIVED ? C10M_CLOSE_REFUSED : C10M_CLOSE_RESET);
+	fastopen_over(core, tcb, true);
+	ended(result, tcb->state == TCP_SYN_RECEIVED && !tcb_fast_opened(tcb) ? C10M_CLOSE_REFUSED
+									      : C10M_CLOSE_RESET);
 	return DROP_NONE;
 }
 
@@ -545,7 +550,9 @@ static void heard(struct core *core, struct tcb *tcb, const struct tcp_segment *
 static enum drop_reason syn_received_ack(struct core *core, struct tcb *tcb,
 					 const struct tcp_segment *segment, struct tcp_result *result)
 {
-	if (segment->ack != tcb->snd_nxt) {
+	if (tcb_fast_opened(tcb) && fastopen_complete(core, tcb, segment))
+		return DROP_NONE;
+	if (tcb_fast_opened(tcb) || segment->ack != tcb->snd_nxt) {
 		result->events |= TCP_EVENT_RESET;
 		return DROP_TCP_ACK_INVALID;
 	}
@@ -605,6 +612,12 @@ enum drop_reason tcp_input(struct core *core, struct tcb *tcb, const struct tcp_
 		if (tcb->state == TCP_SYN_RECEIVED && segment->seq + 1 == tcb->rcv_nxt) {
 			if (segment->flags & TCP_ACK && segment->ack == tcb->snd_nxt)
 				return syn_received_ack(core, tcb, segment, result);
+			tcb->pending |= TCB_RTX;
+			conn_ready(core, tcb_index(core, tcb));
+			return DROP_NONE;
+		}
+		if (tcb_fast_opened(tcb) && !(segment->flags & TCP_ACK) &&
+		    seq_lt(segment->seq, tcb->rcv_nxt)) {
 			tcb->pending |= TCB_RTX;
 			conn_ready(core, tcb_index(core, tcb));
 			return DROP_NONE;

@@ -6,6 +6,7 @@
 
 #include "base/plant.h"
 #include "tcp/ecn.h"
+#include "tcp/fastopen.h"
 
 #define COOKIE_SLOT_LOG2 16 /* ticks: a cookie is good for 65 to 131 s */
 #define COOKIE_NO_WSCALE 15
@@ -71,6 +72,7 @@ static void syn_ack(struct core *core, const struct eth_address *to, const struc
 		    uint32_t ts_val)
 {
 	uint32_t window = MIN_OF(core->services[entry->service].receive_bytes, 65535u);
+	uint8_t cookie[FASTOPEN_COOKIE_BYTES];
 	struct tcp_segment segment = {
 		.seq = entry->iss,
 		.ack = entry->irs + 1,
@@ -87,6 +89,11 @@ static void syn_ack(struct core *core, const struct eth_address *to, const struc
 
 	if (segment.user_timeout)
 		segment.options |= TCP_OPT_USER_TIMEOUT;
+	if (segment.options & TCP_OPT_FASTOPEN) {
+		fastopen_cookie(core, &entry->tuple, cookie);
+		segment.cookie = cookie;
+		segment.cookie_bytes = FASTOPEN_COOKIE_BYTES;
+	}
 	tcp_reply(core, to, &entry->tuple, &segment);
 }
 
@@ -111,6 +118,8 @@ static void fill(struct core *core, struct half_open *entry, const struct tuple4
 		entry->options |= TCP_OPT_WSCALE;
 	if (segment->options & TCP_OPT_SACK_PERMITTED && !core->settings.no_sack)
 		entry->options |= TCP_OPT_SACK_PERMITTED;
+	if (segment->options & TCP_OPT_FASTOPEN && core->services[entry->service].fastopen_pending)
+		entry->options |= TCP_OPT_FASTOPEN;
 }
 
 static uint32_t cookie_hash(const struct core *core, const struct tuple4 *tuple, uint32_t irs, uint32_t slot)
@@ -162,7 +171,8 @@ static enum drop_reason send_cookie(struct core *core, const struct eth_address 
 
 	fill(core, &entry, tuple, segment);
 	if (!(entry.options & TCP_OPT_TIMESTAMPS))
-		entry.options = entry.ecn = 0; /* nothing but the MSS fits */
+		entry.options = entry.ecn = 0;       /* nothing but the MSS fits */
+	entry.options &= (uint8_t)~TCP_OPT_FASTOPEN; /* not while it is a flood */
 	entry.iss = cookie_make(core, &entry);
 	syn_ack(core, to, &entry, cookie_timestamp(core, &entry));
 	core->counters.tcp_cookies_sent++;
@@ -184,42 +194,6 @@ static enum drop_reason refuse(struct core *core, uint32_t service, const uint8_
 static bool is_limit(enum drop_reason reason)
 {
 	return reason == DROP_LIMIT_DENIED || reason == DROP_LIMIT_CONNECTIONS || reason == DROP_LIMIT_RATE;
-}
-
-static enum drop_reason syn_input(struct core *core, const uint8_t *frame, const struct tuple4 *tuple,
-				  uint64_t hash, const struct tcp_segment *segment)
-{
-	uint32_t service = core->listeners[tuple->local_port] - 1u, index;
-	enum drop_reason reason = admission_check(core, service, tuple->remote_ip);
-	struct eth_header eth;
-	struct half_open *entry;
-
-	if (reason)
-		return refuse(core, service, frame, tuple, segment, reason);
-	eth_parse(frame, ETH_HEADER_BYTES, &eth);
-	if (pool_room(&core->blocks) == 0) {
-		tcp_send_reset(core, frame, tuple, segment);
-		return DROP_TCP_REFUSED;
-	}
-	if (core->settings.always_cookies)
-		return send_cookie(core, &eth.source, tuple, segment);
-	index = pool_take(&core->half_opens);
-	if (index == POOL_NONE)
-		return send_cookie(core, &eth.source, tuple, segment);
-	if (!core_insert(core, hash, flow_ref(FLOW_HALF_OPEN, index))) {
-		pool_give(&core->half_opens, index);
-		return DROP_NO_FLOW_SLOT;
-	}
-	entry = entry_at(core, index);
-	fill(core, entry, tuple, segment);
-	entry->hop = eth.source;
-	entry->iss = core_isn(core, tuple);
-	if (core->reused && seq_leq(entry->iss, core->reused_seq))
-		entry->iss = core->reused_seq + 1; /* RFC 1122 section 4.2.2.13, RFC 6191 section 2 */
-	entry->in_use = 1;
-	list_add(core, index);
-	syn_ack(core, &eth.source, entry, tcp_clock(core, entry->ts_offset));
-	return DROP_NONE;
 }
 
 /* A block for a finished handshake; a reason when there is none. */
@@ -277,6 +251,69 @@ static enum drop_reason establish(struct core *core, const struct half_open *ent
 	return DROP_NONE;
 }
 
+static uint32_t first_number(const struct core *core, const struct tuple4 *tuple)
+{
+	uint32_t iss = core_isn(core, tuple);
+
+	if (core->reused && seq_leq(iss, core->reused_seq))
+		iss = core->reused_seq + 1; /* RFC 1122 section 4.2.2.13, RFC 6191 section 2 */
+	return iss;
+}
+
+/* RFC 7413 section 4.2.2: the block at once, and the SYN's data with it. False: as if it had no cookie. */
+static bool fast_open(struct core *core, const struct tuple4 *tuple, uint64_t hash,
+		      const struct tcp_segment *segment, struct tcp_result *result)
+{
+	uint32_t service = core->listeners[tuple->local_port] - 1u;
+	struct half_open entry;
+
+	if (!fastopen_lets_in(core, service, tuple, segment))
+		return false;
+	fill(core, &entry, tuple, segment);
+	entry.iss = first_number(core, tuple);
+	if (establish(core, &entry, hash, FLOW_NONE, result))
+		return false;
+	fastopen_begin(core, tcb_at(core, result->index), segment, result);
+	return true;
+}
+
+static enum drop_reason syn_input(struct core *core, const uint8_t *frame, const struct tuple4 *tuple,
+				  uint64_t hash, const struct tcp_segment *segment, struct tcp_result *result)
+{
+	uint32_t service = core->listeners[tuple->local_port] - 1u, index;
+	enum drop_reason reason = admission_check(core, service, tuple->remote_ip);
+	struct eth_header eth;
+	struct half_open *entry;
+
+	if (reason)
+		return refuse(core, service, frame, tuple, segment, reason);
+	eth_parse(frame, ETH_HEADER_BYTES, &eth);
+	if (pool_room(&core->blocks) == 0) {
+		tcp_send_reset(core, frame, tuple, segment);
+		return DROP_TCP_REFUSED;
+	}
+	if (segment->options & TCP_OPT_FASTOPEN && core->services[service].fastopen_pending &&
+	    !core->settings.always_cookies && fast_open(core, tuple, hash, segment, result))
+		return DROP_NONE;
+	if (core->settings.always_cookies)
+		return send_cookie(core, &eth.source, tuple, segment);
+	index = pool_take(&core->half_opens);
+	if (index == POOL_NONE)
+		return send_cookie(core, &eth.source, tuple, segment);
+	if (!core_insert(core, hash, flow_ref(FLOW_HALF_OPEN, index))) {
+		pool_give(&core->half_opens, index);
+		return DROP_NO_FLOW_SLOT;
+	}
+	entry = entry_at(core, index);
+	fill(core, entry, tuple, segment);
+	entry->hop = eth.source;
+	entry->iss = first_number(core, tuple);
+	entry->in_use = 1;
+	list_add(core, index);
+	syn_ack(core, &eth.source, entry, tcp_clock(core, entry->ts_offset));
+	return DROP_NONE;
+}
+
 static enum drop_reason cookie_input(struct core *core, const uint8_t *frame, const struct tuple4 *tuple,
 				     uint64_t hash, const struct tcp_segment *segment,
 				     struct tcp_result *result)
@@ -328,7 +365,7 @@ enum drop_reason tcp_listen_input(struct core *core, const uint8_t *frame, const
 			      DROP_LIMIT_DENIED);
 	if (listens && !(segment->flags & TCP_ACK)) {
 		if ((segment->flags & (TCP_SYN | TCP_FIN)) == TCP_SYN)
-			return syn_input(core, frame, tuple, hash, segment);
+			return syn_input(core, frame, tuple, hash, segment, result);
 		return DROP_TCP_FLAGS;
 	}
 	if (listens && !(segment->flags & TCP_SYN) && core->cookies_out &&

@@ -8,6 +8,7 @@
 #include "tcp/congestion.h"
 #include "tcp/ecn.h"
 #include "tcp/pace.h"
+#include "tcp/fastopen.h"
 #include "tcp/recovery.h"
 #include "wire/checksum.h"
 
@@ -120,6 +121,32 @@ static void emit(struct core *core, struct tcb *tcb, struct packet *packet, stru
 		leave_cutting(core, tcb, packet, HEADERS + header);
 }
 
+/* The answer to a SYN whose data has been taken. */
+static void emit_fast_answer(struct core *core, struct tcb *tcb, struct packet *packet)
+{
+	uint8_t cookie[FASTOPEN_COOKIE_BYTES];
+	struct tcp_segment segment = {
+		.seq = tcb->snd_una - 1,
+		.flags = (uint8_t)(TCP_SYN | TCP_ACK | (tcb->options & TCB_ECN ? TCP_ECE : 0)),
+		.options = TCP_OPT_MSS | TCP_OPT_FASTOPEN,
+		.mss = (uint16_t)tcp_mss_for(core, core->net.destinations.routes.mtu),
+		.wscale = core->services[tcb->service].wscale,
+		.cookie = cookie,
+		.cookie_bytes = FASTOPEN_COOKIE_BYTES,
+	};
+
+	fastopen_cookie(core, &tcb->tuple, cookie);
+	if (tcb->options & TCB_WSCALE)
+		segment.options |= TCP_OPT_WSCALE;
+	if (tcb->options & TCB_SACK)
+		segment.options |= TCP_OPT_SACK_PERMITTED;
+	emit(core, tcb, packet, &segment, 0);
+	tcb->pending &= (uint16_t)~TCB_RTX;
+	core->counters.tcp_syn_retransmits += tcb->backoff != 0;
+	if (!(tcb->timers & TCB_TIMER_RTX))
+		tcp_arm_rtx(core, tcb);
+}
+
 static void emit_syn(struct core *core, struct tcb *tcb, struct packet *packet)
 {
 	bool answer = tcb->state == TCP_SYN_RECEIVED;
@@ -144,6 +171,8 @@ static void emit_syn(struct core *core, struct tcb *tcb, struct packet *packet)
 		segment.options |= TCP_OPT_USER_TIMEOUT;
 	if (!answer && core->services[tcb->service].ecn_asks && tcb->backoff == 0)
 		segment.flags |= TCP_ECE | TCP_CWR; /* sent again without: RFC 3168 section 6.1.1.1 */
+	if (!answer && tcb->backoff == 0 && core->services[tcb->service].fastopen_client)
+		segment.payload_bytes = fastopen_offer(core, tcb, &segment);
 	emit(core, tcb, packet, &segment, 0);
 	tcb->pending &= (uint16_t)~TCB_RTX;
 	if (tcb->backoff == 0 && !answer) {
@@ -152,7 +181,7 @@ static void emit_syn(struct core *core, struct tcb *tcb, struct packet *packet)
 	} else if (tcb->backoff) {
 		core->counters.tcp_syn_retransmits++;
 	}
-	tcb->snd_nxt = tcb->snd_una + 1;
+	tcb->snd_nxt = seq_max(tcb->snd_nxt, tcb->snd_una + 1 + segment.payload_bytes);
 	if (!(tcb->timers & TCB_TIMER_RTX))
 		tcp_arm_rtx(core, tcb);
 }
@@ -285,7 +314,7 @@ static uint32_t sendable(const struct core *core, const struct tcb *tcb, uint32_
 	bytes = MIN_OF(MIN_OF(unsent, usable_window(core, tcb, flight)), limit);
 	tail = bytes < tcb->mss ? bytes : bytes == tcb->mss ? 0 : bytes % tcb->mss;
 	if (bytes == unsent && tcb->pending & TCB_FIN_QUEUED && tcb->state != TCP_FIN_WAIT_2 &&
-	    tcb->state < TCP_TIME_WAIT)
+	    tcb->state < TCP_TIME_WAIT && tcb->state > TCP_SYN_RECEIVED)
 		*fin = true;
 	if (tail == 0 || *fin)
 		return bytes;
@@ -434,7 +463,10 @@ static bool output_one(struct core *core, struct tcb *tcb, struct packet *packet
 
 	if (tcb->state == TCP_SYN_SENT || tcb->state == TCP_SYN_RECEIVED) {
 		if (tcb->pending & TCB_RTX) {
-			emit_syn(core, tcb, packet);
+			if (tcb_fast_opened(tcb))
+				emit_fast_answer(core, tcb, packet);
+			else
+				emit_syn(core, tcb, packet);
 			return true;
 		}
 	} else if (tcb->pending & TCB_RTX && tcb->snd_nxt != tcb->snd_una) {
@@ -449,7 +481,7 @@ static bool output_one(struct core *core, struct tcb *tcb, struct packet *packet
 		emit_ack(core, tcb, packet);
 		return true;
 	}
-	if (synchronised(tcb) && !held) {
+	if ((likely(synchronised(tcb)) || tcb_fast_opened(tcb)) && !held) {
 		bytes = sendable(core, tcb, frame_limit(core, tcb, packet), &fin);
 		if (bytes || fin) {
 			emit_data(core, tcb, packet, tcb->snd_nxt, bytes, fin);

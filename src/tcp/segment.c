@@ -13,7 +13,7 @@ static void mark(const struct core *core, uint8_t *ip, uint16_t port)
 void tcp_reply(struct core *core, const struct eth_address *to, const struct tuple4 *tuple,
 	       struct tcp_segment *segment)
 {
-	uint32_t tcp_bytes = tcp_header_bytes(segment->options, 0);
+	uint32_t tcp_bytes = tcp_header_bytes(segment->options, segment->sack_blocks);
 	uint32_t headers = ETH_HEADER_BYTES + IPV4_HEADER_BYTES;
 	uint8_t *frame = net_reply(&core->net, headers + tcp_bytes);
 

@@ -150,6 +150,8 @@ static void add_tcp_options(struct line *line, const struct tcp_segment *segment
 		line_add(line, "%suto %u", separator, segment->user_timeout);
 		separator = ",";
 	}
+	if (segment->options & TCP_OPT_FASTOPEN)
+		line_add(line, "%sfastopen %u", separator, segment->cookie_bytes);
 	if (segment->options & TCP_OPT_SACK)
 		add_sack(line, segment, separator);
 	line_add(line, ">");

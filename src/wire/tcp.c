@@ -11,8 +11,25 @@
 #define KIND_SACK           5
 #define KIND_TIMESTAMPS     8
 #define KIND_USER_TIMEOUT   28
+#define KIND_FASTOPEN       34
+
+#define COOKIE_MIN 4
+#define COOKIE_MAX 16
 
 #define WSCALE_MAX 14
+
+/* RFC 7413 section 4.1.1: one of a length that none has is ignored, and so is one outside of a SYN. */
+static void parse_fastopen(const uint8_t *at, uint32_t bytes, struct tcp_segment *segment)
+{
+	uint32_t cookie_bytes = bytes - 2;
+
+	if (!(segment->flags & TCP_SYN) || segment->options & TCP_OPT_SACK || cookie_bytes % 2 ||
+	    cookie_bytes > COOKIE_MAX || (cookie_bytes && cookie_bytes < COOKIE_MIN))
+		return;
+	segment->options |= TCP_OPT_FASTOPEN;
+	segment->cookie = at + 2;
+	segment->cookie_bytes = (uint8_t)cookie_bytes;
+}
 
 /* One option of `bytes` bytes (2 or more, all inside the header); false when the length is
  * wrong for its kind. When a kind comes twice the last one counts. */
@@ -31,7 +48,7 @@ static bool parse_option(const uint8_t *at, uint32_t bytes, struct tcp_segment *
 		segment->options |= TCP_OPT_SACK_PERMITTED;
 		return bytes == 2;
 	case KIND_SACK:
-		segment->options |= TCP_OPT_SACK;
+		segment->options = (uint8_t)((segment->options & ~TCP_OPT_FASTOPEN) | TCP_OPT_SACK);
 		segment->sack = at + 2;
 		segment->sack_blocks = (uint8_t)((bytes - 2) / 8);
 		return bytes > 2 && (bytes - 2) % 8 == 0;
@@ -47,6 +64,9 @@ static bool parse_option(const uint8_t *at, uint32_t bytes, struct tcp_segment *
 			return true; /* RFC 5482 section 4: ignored */
 		segment->options |= TCP_OPT_USER_TIMEOUT;
 		segment->user_timeout = get16(at + 2);
+		return true;
+	case KIND_FASTOPEN:
+		parse_fastopen(at, bytes, segment);
 		return true;
 	default:
 		return true;
@@ -110,7 +130,13 @@ uint32_t tcp_emit_options(uint8_t *at, const struct tcp_segment *segment)
 		put32(option, 0x1c040000u | segment->user_timeout);
 		option += 4;
 	}
-	if (option < end) {
+	if (segment->options & TCP_OPT_FASTOPEN) {
+		memset(option, KIND_NOP, (size_t)(end - option));
+		option[0] = KIND_FASTOPEN;
+		option[1] = (uint8_t)(2 + segment->cookie_bytes);
+		if (segment->cookie_bytes)
+			memcpy(option + 2, segment->cookie, segment->cookie_bytes);
+	} else if (option < end) {
 		uint32_t blocks_bytes = (uint32_t)(end - option) - 4;
 
 		put32(option, 0x01010500u | (blocks_bytes + 2));

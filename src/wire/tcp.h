@@ -26,6 +26,7 @@
 #define TCP_OPT_SACK           0x10
 #define TCP_OPT_USER_TIMEOUT   0x20
 #define TCP_OPT_CE             0x80 /* no option: the packet came with a mark of congestion (RFC 3168) */
+#define TCP_OPT_FASTOPEN       0x40 /* of a SYN; then there are no SACK blocks */
 
 struct tcp_segment {
 	uint32_t seq, ack;
@@ -33,16 +34,21 @@ struct tcp_segment {
 	uint16_t window; /* as on the wire, not scaled */
 	uint16_t urgent;
 	uint8_t flags;
-	uint8_t options;     /* which of the following are there; the others are 0 */
-	uint8_t wscale;      /* as received; more than 14 counts as 14 (RFC 7323 2.3) */
-	uint8_t sack_blocks; /* at sack, 8 bytes each, network order */
+	uint8_t options; /* which of the following are there; the others are 0 */
+	uint8_t wscale;  /* as received; more than 14 counts as 14 (RFC 7323 2.3) */
+	union {
+		uint8_t sack_blocks;  /* at sack, 8 bytes each, network order */
+		uint8_t cookie_bytes; /* 0: it asks for one (RFC 7413) */
+	};
 	uint16_t mss;
 	uint16_t header_bytes;
 	uint32_t ts_val, ts_ecr;
 	uint32_t payload_bytes;
 	uint16_t user_timeout; /* RFC 5482: minutes when the top bit is set, else seconds */
 	const uint8_t *payload;
-	const uint8_t *sack;
+	union {
+		const uint8_t *sack, *cookie;
+	};
 };
 
 /* NOP NOP and the head of a timestamps option: what nearly every segment carries. */
@@ -104,7 +110,8 @@ PURE_INLINE bool tcp_checksum_good(const uint8_t *at, size_t bytes, uint32_t sou
 }
 
 /* Bytes that tcp_emit will write for these options (a multiple of 4, 20 to 60). Only
- * so many SACK blocks are written as fit behind the other options. */
+ * so many SACK blocks are written as fit behind the other options; of a fast open sack_blocks is the bytes of
+ * its cookie, and all of it must fit. */
 PURE_INLINE uint32_t tcp_header_bytes(uint8_t options, uint8_t sack_blocks)
 {
 	uint32_t bytes = TCP_HEADER_BYTES, fit;
@@ -119,6 +126,8 @@ PURE_INLINE uint32_t tcp_header_bytes(uint8_t options, uint8_t sack_blocks)
 		bytes += 4;
 	if (options & TCP_OPT_USER_TIMEOUT)
 		bytes += 4;
+	if (options & TCP_OPT_FASTOPEN)
+		return bytes + (uint32_t)ALIGN_UP(2u + sack_blocks, 4u);
 	if (!(options & TCP_OPT_SACK) || sack_blocks == 0)
 		return bytes;
 	fit = (TCP_HEADER_BYTES_MAX - 4 - bytes) / 8;
@@ -129,8 +138,8 @@ PURE_INLINE uint32_t tcp_header_bytes(uint8_t options, uint8_t sack_blocks)
 uint32_t tcp_emit_options(uint8_t *at, const struct tcp_segment *segment);
 
 /* Writes header and options with a checksum field of zero; returns header bytes. Order of options:
- * MSS, SACK permitted, timestamps, NOP, window scale, user timeout; without SYN: NOP NOP timestamps, NOP NOP
- * SACK. segment->sack points to blocks in network order. */
+ * MSS, SACK permitted, timestamps, NOP, window scale, user timeout, fast open; without SYN: NOP NOP
+ * timestamps, NOP NOP SACK. segment->sack points to blocks in network order. */
 PURE_INLINE uint32_t tcp_emit(uint8_t *at, const struct tcp_segment *segment)
 {
 	uint32_t header_bytes = TCP_HEADER_BYTES;

@@ -13,6 +13,7 @@
  *   ecr N     TSecr; absolute on the way in, relative to the peer's clock base when expected
  *   uto N     user timeout, as on the wire (RFC 5482)
  *   urg N     the urgent pointer
+ *   fo N      fast open with a cookie of N bytes: the one the stack told last, or the peer's
  *   nots      without timestamps, though they were agreed on
  *   ect, ce   the IP header's ECN bits: ECT(0), congestion experienced; exact in an expectation
  *   fill N    every payload byte is N instead of the stream's own content
@@ -73,6 +74,7 @@ struct peer {
 	bool timestamps;           /* agreed on */
 	uint32_t ts_base;          /* our timestamp at the start of the test */
 	uint32_t ts_seen;          /* the stack's last TSval */
+	uint8_t cookie[16];        /* for fast open, as the stack told it or as we grant it */
 	/* What `open` offers. */
 	uint16_t mss;
 	int wscale; /* -1: not offered */

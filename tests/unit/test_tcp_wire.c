@@ -345,6 +345,41 @@ static void user_timeout(void **state)
 	assert_memory_equal(packet + 20, emitted, sizeof(emitted));
 }
 
+/* RFC 7413 section 4.1.1: of a SYN only, 4 to 16 bytes, an even number of them, or none. */
+static void fast_open(void **state)
+{
+	uint8_t packet[TCP_HEADER_BYTES_MAX];
+	struct tcp_segment segment, again;
+
+	(void)state;
+	for (uint32_t cookie = 0; cookie <= 30; cookie++) {
+		uint8_t syn[TCP_HEADER_BYTES_MAX];
+		bool right = cookie == 0 || (cookie >= 4 && cookie <= 16 && cookie % 2 == 0);
+		uint8_t options[40] = {34, (uint8_t)(2 + cookie)};
+
+		for (uint32_t i = 0; i < cookie; i++)
+			options[2 + i] = (uint8_t)(i * 7 + 3);
+		build(syn, options, 2 + cookie);
+		syn[13] = TCP_SYN;
+		assert_int_equal(tcp_parse(syn, ALIGN_UP(22 + cookie, 4u), &segment), DROP_NONE);
+		assert_int_equal(segment.options, right ? TCP_OPT_FASTOPEN : 0);
+		assert_int_equal(segment.cookie_bytes, right ? cookie : 0);
+		syn[13] = TCP_ACK;
+		assert_int_equal(tcp_parse(syn, ALIGN_UP(22 + cookie, 4u), &again), DROP_NONE);
+		assert_int_equal(again.options, 0);
+		if (!right)
+			continue;
+		segment.options |= TCP_OPT_MSS | TCP_OPT_TIMESTAMPS | TCP_OPT_SACK_PERMITTED | TCP_OPT_WSCALE;
+		segment.mss = 1400;
+		segment.flags = TCP_SYN;
+		assert_int_equal(tcp_emit(packet, &segment), 40 + ALIGN_UP(2 + cookie, 4u));
+		assert_int_equal(tcp_parse(packet, 40 + ALIGN_UP(2 + cookie, 4u), &again), DROP_NONE);
+		assert_int_equal(again.options, segment.options);
+		assert_int_equal(again.cookie_bytes, cookie);
+		assert_memory_equal(again.cookie, options + 2, cookie);
+	}
+}
+
 static void absent_options_are_zero(void **state)
 {
 	struct tcp_segment segment;
@@ -577,7 +612,7 @@ static void hostile_bytes(void **state)
 
 			assert_int_equal(reason, want < 0 ? DROP_TCP_OPTIONS : DROP_NONE);
 			if (want >= 0)
-				assert_int_equal(segment.options, want);
+				assert_int_equal(segment.options & ~TCP_OPT_FASTOPEN, want);
 		}
 		if (reason == DROP_NONE)
 			assert_int_equal(segment.header_bytes + segment.payload_bytes, bytes);
@@ -606,6 +641,7 @@ int main(void)
 		cmocka_unit_test(wscale_is_limited),
 		cmocka_unit_test(sack_of_one_to_four_blocks),
 		cmocka_unit_test(user_timeout),
+		cmocka_unit_test(fast_open),
 		cmocka_unit_test(absent_options_are_zero),
 		cmocka_unit_test(round_trip),
 		cmocka_unit_test(header_bytes_of_the_usual),
