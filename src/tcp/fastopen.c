@@ -103,6 +103,8 @@ bool fastopen_complete(struct core *core, struct tcb *tcb, const struct tcp_segm
 		tcp_rtt_sample(core, tcb, (uint32_t)core->now_us - tcb->rtt_start_us);
 		tcb->pending &= (uint16_t)~TCB_RTT_TIMING;
 	}
+	if (tcb->backoff)
+		tcb->cwnd = tcb->mss; /* the SYN-ACK was lost: RFC 5681 section 3.1 */
 	if (tcb->backoff && tcb->snd_nxt != segment->ack) {
 		tcb->recover = tcb_snd_max(tcb);
 		tcb->options |= TCB_BACKED;
@@ -172,7 +174,8 @@ uint32_t fastopen_offer(struct core *core, struct tcb *tcb, struct tcp_segment *
 	return MIN_OF(tcb->snd_bytes, room);
 }
 
-/* A SYN that was lost, though not the next one without the option: perhaps the path does not bear it. */
+/* A SYN was lost, though not the next one without the option, or all that followed it: perhaps the path does
+ * not bear it. */
 static void note_loss(struct core *core, struct fastopen_entry *entry)
 {
 	entry->losses = (uint8_t)MIN_OF(entry->losses + 1u, OFF_DOUBLED_MAX + 1u);
@@ -203,4 +206,13 @@ void fastopen_learn(struct core *core, const struct tcb *tcb, const struct tcp_s
 		note_loss(core, entry);
 	else
 		entry->losses = 0;
+}
+
+void fastopen_doubt(struct core *core, const struct tcb *tcb)
+{
+	struct fastopen_entry *entry = entry_for(core, &tcb->tuple);
+
+	if (tcb->options & TCB_UNHEARD && core->services[tcb->service].fastopen_client &&
+	    is_about(entry, &tcb->tuple) && entry->cookie_bytes && !is_off(core, entry))
+		note_loss(core, entry);
 }

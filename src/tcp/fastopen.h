@@ -24,5 +24,8 @@ void fastopen_over(struct core *core, const struct tcb *tcb, bool reset); /* it 
 /* The client: adds the option to a SYN, returns how many bytes go with it; and what its answer tells. */
 uint32_t fastopen_offer(struct core *core, struct tcb *tcb, struct tcp_segment *segment);
 void fastopen_learn(struct core *core, const struct tcb *tcb, const struct tcp_segment *segment);
+/* What we sent is lost again and again: a path that swallows all that follows data in a SYN is known by
+ * connections of which nothing but the SYN was ever acknowledged (RFC 7413 section 4.1.3.1). */
+void fastopen_doubt(struct core *core, const struct tcb *tcb);
 
 #endif

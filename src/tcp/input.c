@@ -75,12 +75,18 @@ static void syn_acked(struct core *core, struct tcb *tcb, const struct tcp_segme
 	tcb->unacked_tick = core->now_tick;
 }
 
+/* Our SYN, and of what went with it all or a part (RFC 7413 section 4.2). */
+static bool acks_syn(const struct tcb *tcb, const struct tcp_segment *segment)
+{
+	return seq_gt(segment->ack, tcb->snd_una) && seq_leq(segment->ack, tcb->snd_nxt);
+}
+
 static enum drop_reason syn_sent_input(struct core *core, struct tcb *tcb, const struct tcp_segment *segment,
 				       struct tcp_result *result)
 {
 	bool ack = segment->flags & TCP_ACK;
 
-	if (ack && (seq_leq(segment->ack, tcb->snd_una) || seq_gt(segment->ack, tcb->snd_nxt))) {
+	if (ack && !acks_syn(tcb, segment)) {
 		result->events |= segment->flags & TCP_RST ? 0 : TCP_EVENT_RESET;
 		return DROP_TCP_ACK_INVALID;
 	}
@@ -104,9 +110,8 @@ static enum drop_reason syn_sent_input(struct core *core, struct tcb *tcb, const
 	tcb->snd_wnd = tcb->max_snd_wnd = segment->window;
 	tcb->snd_wl1 = segment->seq;
 	tcb->last_rx_tick = core->now_tick;
-	if (!ack) {
+	if (!ack) { /* snd_nxt stays: the peer may have taken what our SYN carried */
 		tcb->state = TCP_SYN_RECEIVED;
-		tcb->snd_nxt = tcb->snd_una;
 		tcb->pending |= TCB_RTX;
 		tcb->pending &= (uint16_t)~TCB_RTT_TIMING;
 		core->counters.tcp_simultaneous_opens++;
@@ -552,7 +557,7 @@ static enum drop_reason syn_received_ack(struct core *core, struct tcb *tcb,
 {
 	if (tcb_fast_opened(tcb) && fastopen_complete(core, tcb, segment))
 		return DROP_NONE;
-	if (tcb_fast_opened(tcb) || segment->ack != tcb->snd_nxt) {
+	if (tcb_fast_opened(tcb) || !acks_syn(tcb, segment)) {
 		result->events |= TCP_EVENT_RESET;
 		return DROP_TCP_ACK_INVALID;
 	}
@@ -565,6 +570,8 @@ static enum drop_reason syn_received_ack(struct core *core, struct tcb *tcb,
 	tcp_watch_begin(core, tcb);
 	tcp_arm_keepalive(core, tcb);
 	result->events |= TCP_EVENT_OPEN;
+	if (tcb->snd_bytes) /* of what went with our SYN */
+		conn_ready(core, tcb_index(core, tcb));
 	return DROP_NONE;
 }
 
@@ -610,7 +617,7 @@ enum drop_reason tcp_input(struct core *core, struct tcb *tcb, const struct tcp_
 		return reset_input(core, tcb, segment, result);
 	if (segment->flags & TCP_SYN) { /* RFC 5961 section 4.2 */
 		if (tcb->state == TCP_SYN_RECEIVED && segment->seq + 1 == tcb->rcv_nxt) {
-			if (segment->flags & TCP_ACK && segment->ack == tcb->snd_nxt)
+			if (segment->flags & TCP_ACK && acks_syn(tcb, segment))
 				return syn_received_ack(core, tcb, segment, result);
 			tcb->pending |= TCB_RTX;
 			conn_ready(core, tcb_index(core, tcb));

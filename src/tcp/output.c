@@ -133,6 +133,7 @@ static void emit_fast_answer(struct core *core, struct tcb *tcb, struct packet *
 		.wscale = core->services[tcb->service].wscale,
 		.cookie = cookie,
 		.cookie_bytes = FASTOPEN_COOKIE_BYTES,
+		.user_timeout = user_timeout_offer(core, tcb->service, tcb->user_timeout_ms),
 	};
 
 	fastopen_cookie(core, &tcb->tuple, cookie);
@@ -140,6 +141,8 @@ static void emit_fast_answer(struct core *core, struct tcb *tcb, struct packet *
 		segment.options |= TCP_OPT_WSCALE;
 	if (tcb->options & TCB_SACK)
 		segment.options |= TCP_OPT_SACK_PERMITTED;
+	if (segment.user_timeout)
+		segment.options |= TCP_OPT_USER_TIMEOUT;
 	emit(core, tcb, packet, &segment, 0);
 	tcb->pending &= (uint16_t)~TCB_RTX;
 	core->counters.tcp_syn_retransmits += tcb->backoff != 0;

@@ -3,6 +3,7 @@
 
 #include "base/plant.h"
 #include "tcp/congestion.h"
+#include "tcp/fastopen.h"
 #include "tcp/recovery.h"
 
 #define BACKOFF_MAX        31u
@@ -200,6 +201,7 @@ static bool rtx_expired(struct core *core, uint32_t index)
 	if (tcb->backoff != R1 || tcb->timers & TCB_TIMER_PERSIST)
 		return true;
 	net_doubt(&core->net, tcb->destination);
+	fastopen_doubt(core, tcb);
 	core->events->trouble(core, index, C10M_TROUBLE_SILENCE);
 	return false;
 }

@@ -123,6 +123,49 @@ static void lost_answer_goes_again(void **state)
 	test_finish(t);
 }
 
+/* One segment at a time at first: the SYN-ACK was lost (RFC 5681 section 3.1). */
+static void lost_answer_closes_the_window(void **state)
+{
+	struct test *t = begin_server();
+
+	(void)state;
+	test_start(t);
+	get_cookie(t, 0);
+	inject(t, "S seq 0 win 60000 mss 1460 len 500 fo 8");
+	discard_events(t);
+	discard_out(t);
+	expect_after(t, 1000, "S. seq 0 ack 501 mss 1460 fo 8");
+	inject(t, ". seq 501 ack 1");
+	app_send(t, 1, 4380);
+	expect(t, ". seq 1 ack 501 len 1460");
+	expect_nothing(t);
+	inject(t, ". seq 501 ack 1461");
+	expect(t, ". seq 1461 ack 501 len 1460");
+	expect(t, "P. seq 2921 ack 501 len 1460");
+	inject(t, ". seq 501 ack 4381");
+	test_finish(t);
+}
+
+static void user_timeout_goes_with_the_answer(void **state)
+{
+	struct test *t = begin_server();
+
+	(void)state;
+	t->services[0].flags |= C10M_USER_TIMEOUT_OPTION;
+	t->services[0].user_timeout_ms = 30000;
+	test_start(t);
+	inject(t, "S seq 0 win 60000 mss 1460 fo 0");
+	expect(t, "S. seq 0 ack 1 mss 1460 uto 30 fo 8");
+	inject(t, "R seq 1");
+	t->peer->irs_known = false;
+	t->peer->iss += 100000;
+	t->peer->snd_nxt = t->peer->rcv_nxt = 0;
+	inject(t, "S seq 0 win 60000 mss 1460 len 500 fo 8");
+	expect(t, "S. seq 0 ack 501 mss 1460 uto 30 fo 8");
+	discard_events(t);
+	test_finish(t);
+}
+
 static void wrong_cookie_opens_as_usual(void **state)
 {
 	struct test *t = begin_server();
@@ -486,6 +529,66 @@ static void late_answer_to_the_first_syn(void **state)
 	test_finish(t);
 }
 
+/* Both open at a time: the peer has taken what our SYN carried, or a part, or nothing. */
+static void simultaneous_open_with_data(void **state)
+{
+	static const uint32_t taken[] = {100, 40, 0};
+	struct test *t = begin_client();
+
+	(void)state;
+	test_start(t);
+	learn_cookie(t, 8);
+	for (unsigned i = 0; i < 3; i++) {
+		connect_with_data(t, 100);
+		expect(t, "S seq 0 mss 1460 len 100 fo 8");
+		inject(t, "S seq 0 win 60000 mss 1460");
+		expect(t, "S. seq 0 ack 1 mss 1460");
+		inject(t, i == 1 ? "S. seq 0 ack %u win 60000 mss 1460" : ". seq 1 ack %u win 60000",
+		       1 + taken[i]);
+		t->peer->snd_nxt = 1;
+		expect_event(t, i == 0 ? "open#1" : i == 1 ? "open#2" : "open#3");
+		if (taken[i] < 100)
+			expect(t, "P. seq %u ack 1 len %u", 1 + taken[i], 100 - taken[i]);
+		inject(t, ". seq 1 ack 101");
+		pass_ms(t, 3000);
+		expect_nothing(t);
+		end_it(t);
+	}
+	test_finish(t);
+}
+
+/* The handshake gets through, and nothing behind it. */
+static void path_that_swallows_all_that_follows(void **state)
+{
+	struct test *t = begin_client();
+
+	(void)state;
+	test_start(t);
+	learn_cookie(t, 8);
+	connect_with_data(t, 2000);
+	expect(t, "S seq 0 mss 1460 len 1444 fo 8");
+	inject(t, "S. seq 0 ack 1445 win 60000 mss 1460");
+	discard_events(t);
+	mark(t);
+	pass_ms(t, 60000);
+	discard_out(t);
+	assert_int_equal(counted(t, tcp_fastopen_switched_off), 1);
+	end_it(t);
+	connect_with_data(t, 100);
+	expect(t, "S seq 0 mss 1460");
+	inject(t, "S. seq 0 ack 1 win 60000 mss 1460");
+	discard_events(t);
+	expect(t, "P. seq 1 ack 1 len 100");
+	inject(t, ". seq 1 ack 101");
+	mark(t);
+	app_send(t, 2, 100); /* a silence later is no sign of it */
+	pass_ms(t, 60000);
+	discard_out(t);
+	discard_events(t);
+	assert_int_equal(counted(t, tcp_fastopen_switched_off), 0);
+	test_finish(t);
+}
+
 static void first_data_without_fast_open(void **state)
 {
 	struct test *t = begin_client();
@@ -549,6 +652,8 @@ static const struct CMUnitTest tests[] = {
 	TEST(data_in_the_syn_is_answered_at_once),
 	TEST(data_is_acknowledged_with_the_syn_ack),
 	TEST(lost_answer_goes_again),
+	TEST(lost_answer_closes_the_window),
+	TEST(user_timeout_goes_with_the_answer),
 	TEST(wrong_cookie_opens_as_usual),
 	TEST(cookie_of_another_address),
 	TEST(cookie_grows_old),
@@ -563,6 +668,8 @@ static const struct CMUnitTest tests[] = {
 	TEST(acknowledgement_of_more_than_the_syn_held),
 	TEST(path_that_does_not_bear_it),
 	TEST(late_answer_to_the_first_syn),
+	TEST(simultaneous_open_with_data),
+	TEST(path_that_swallows_all_that_follows),
 	TEST(first_data_without_fast_open),
 	TEST(first_data_that_makes_no_sense),
 	TEST(no_memory_for_the_first_data),
