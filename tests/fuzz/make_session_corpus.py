@@ -2,7 +2,7 @@
 """make_session_corpus.py [DIRECTORY] - writes the seed corpus of the session fuzzer, one file a session.
 
 Each is a short life of a connection; the fuzzer makes others of them. The files are in
-the tree; run this after a change of `enum action` in session.c."""
+the tree; run this after a change of `enum action` in session.h."""
 
 import os
 import re
@@ -10,13 +10,18 @@ import struct
 import sys
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
+FIN, SYN, RST, PSH, ACK, ECE, CWR = 1, 2, 4, 8, 16, 64, 128
+LATER = 0xf8  # ACT_LATER
 
 
 def actions():
-    with open(os.path.join(HERE, "session.c"), encoding="utf-8") as file:
-        body = re.search(r"enum action \{(.*?)ACT_COUNT", file.read(), re.S).group(1)
-    return {name.lower(): number for number, name in enumerate(re.findall(r"^\s*ACT_(\w+),", body, re.M))}
+    with open(os.path.join(HERE, "session.h"), encoding="utf-8") as file:
+        text = file.read()
+    first, later = re.search(r"enum action \{(.*?)ACT_COUNT,(.*?)ACT_END", text, re.S).groups()
+    known = {name.lower(): number for number, name in enumerate(re.findall(r"^\s*ACT_(\w+),", first, re.M))}
+    for number, name in enumerate(re.findall(r"^\s*ACT_(\w+)(?: = ACT_COUNT)?,", later, re.M)):
+        known[name.lower()] = LATER + number
+    return known
 
 
 ACTIONS = actions()
@@ -36,6 +41,12 @@ def offset(value):
 
 def segment(peer, flags, seq=0, ack=0, window=40000, length=0):
     return do("segment", peer, flags) + offset(seq) + offset(ack) + number(window) + number(length)
+
+
+def sack(peer, *blocks):
+    """From what the peer acknowledged last."""
+    text = b"".join(offset(start) + number(length) for start, length in blocks)
+    return do("sack", peer, len(blocks) - 1) + text
 
 
 def opened(peer=0):
@@ -85,6 +96,12 @@ def sessions():
     yield "keepalive", opened() + do("pass_long", 10) * 10
     yield "ping", do("raw", 42, *bytes.fromhex("020000000001020000000002080045000 01c".replace(" ", "")))
     yield "arp", do("arp", 0) + opened()
+    yield "sack", opened(1) + send(1, 14600) + sack(1, (2920, 1460)) + sack(1, (2920, 2920), (7300, 1460)) + do("deadline") * 3
+    yield "sack_lies", opened(1) + send(1, 9000) + sack(1, (-3000, 1460), (20000, 4000)) + do("deadline") * 2
+    yield "time_lies", opened(2) + send(2, 3000) + do("time", 2) + offset(900) + b"\0" + offset(-5) + b"\x10" + do("good", 2, 0)
+    yield "marks", opened(1) + do("mark", 3) + do("good", 1, 200) * 3 + send(1, 9000) + segment(1, ACK | ECE) * 2 + segment(1, ACK | CWR)
+    for which, name in enumerate(("cubic", "newreno", "dctcp", "bbr")):
+        yield name, opened(1) + do("algorithm", 1) + number(which) + send(1, 14600) + sack(1, (2920, 1460)) + do("deadline") * 3
     yield "limits", opened(0) + opened(1) + do("limits", 0x68) + opened(2) + do("limits", 0) + opened(3)
 
 

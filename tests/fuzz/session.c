@@ -1,94 +1,26 @@
 /* session.c - whole sessions: bytes become actions of peers, of time and of the application.
- * In: bytes of libFuzzer; see enum action for their grammar.  Out: CHECK, when an invariant fails.
- * Owns: one stack and what four peers know of their connections.
+ * In: bytes of libFuzzer; see enum action in session.h for their grammar.  Out: CHECK, when an invariant
+ * fails. Owns: one stack and what four peers know of their connections.
  *
  * Sequence numbers are relative to what a peer knows and checksums are right, so that sessions reach
  * ESTABLISHED and go on from there. Every payload byte is the low byte of its own sequence number:
  * what is delivered, and what the stack sends again, can be compared without being stored. */
+#include "session.h"
+
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "../packet/cut.h"
 #include "base/check.h"
 #include "base/plant.h"
 #include "base/seq.h"
-#include "stack/stack.h"
-#include "../packet/cut.h"
-#include "wire/arp.h"
-#include "wire/checksum.h"
-#include "wire/icmp.h"
 #include "wire/ipv4.h"
 #include "wire/print.h"
-#include "wire/tcp.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerInitialize(int *argc, char ***argv);
-
-#define STACK_IP   0x0a000001u
-#define PEER_IP    0x0a000002u
-#define PEERS      4
-#define PORT       80
-#define LOCAL_PORT 6000u /* of connections that the stack opens */
-#define FRAME_ROOM 2048
-#define LONG_ROOM  65520u /* of a frame that the port cuts */
-#define ISS        0xfffffff0u
-#define ACTIONS    400
-#define ARENA_ROOM (8u << 20)
-
-/* One byte each, then its operands. */
-enum action {
-	ACT_SYN,       /* peer: opens, or answers our SYN */
-	ACT_GOOD,      /* peer, length: the next segment, everything right */
-	ACT_FIN,       /* peer: the next segment, with FIN */
-	ACT_SEGMENT,   /* peer, flags, seq (2), ack (2), window (2), length (2); offsets from what is right,
-			  plus 0x8000 */
-	ACT_OPTIONS,   /* peer, flags, count, bytes: a segment with these options */
-	ACT_OLD,       /* peer, age: a segment with an older timestamp */
-	ACT_PASS,      /* milliseconds */
-	ACT_PASS_LONG, /* seconds * 4 */
-	ACT_DEADLINE,  /* to the stack's next deadline */
-	ACT_BURST,     /* from here to the next action that needs output, all in one burst */
-	ACT_SEND,      /* peer, length (2): the application sends */
-	ACT_CONSUME,   /* how much on_data takes from now on */
-	ACT_CLOSE,     /* peer */
-	ACT_SHUTDOWN,  /* peer */
-	ACT_ABORT,     /* peer */
-	ACT_RESUME,    /* peer */
-	ACT_TIMER,     /* peer, milliseconds (2) */
-	ACT_CONNECT,   /* peer: the application connects to it */
-	ACT_ICMP,      /* peer, type, code, rest (2), seq (2) */
-	ACT_RAW,       /* count, bytes: a frame */
-	ACT_ARP,       /* peer */
-	ACT_REBUILD,
-	ACT_REOPEN,    /* peer: forgets its connection, new numbers */
-	ACT_ONE_FRAME, /* the port takes one frame only */
-	ACT_LIMITS,    /* rules: other limits from now on; 0: none */
-	ACT_COUNT,
-};
-
-/* Bits of the second byte of an input, and of the operand of ACT_LIMITS, which has no deadlines. */
-#define RULE_SILENCE   0x01u /* deadlines for the first byte and for silence */
-#define RULE_UNSENT    0x02u
-#define RULE_DENY      0x04u
-#define RULE_CAP       0x08u
-#define RULE_RATE      0x10u
-#define RULE_RESET     0x20u
-#define RULE_NETS      0x40u /* a source is a network */
-#define RULE_FEW_KNOWN 0x80u /* the table of sources is small; two at a time instead of one */
-
-struct peer {
-	bool irs_known, timestamps, active; /* active: the stack connects */
-	uint32_t iss, irs;
-	uint32_t snd_nxt, snd_max;  /* what comes next, and the highest that was sent */
-	uint32_t rcv_nxt;           /* the stack's next */
-	uint32_t ack_max, edge_max; /* what the stack acknowledged and offered */
-	bool acked;
-	bool fresh;    /* opened in a burst: answers to what came before it are still to be sent */
-	uint8_t scale; /* of the stack's windows */
-	uint32_t ts_seen, ts_base;
-	c10m_handle handle;
-};
 
 struct app_state {
 	uint8_t next; /* content of the next byte */
@@ -96,21 +28,7 @@ struct app_state {
 	uint64_t sent;
 };
 
-static struct {
-	const uint8_t *at, *end;
-	struct stack *stack;
-	struct stack_config config;
-	struct c10m_service services[2];
-	struct c10m_limits limits;
-	uint64_t now_us;
-	struct peer peers[PEERS];
-	uint8_t frames[STACK_BURST][FRAME_ROOM];
-	uint32_t bytes[STACK_BURST];
-	uint32_t count;
-	bool burst;
-	size_t consume;
-} run;
-
+struct run run;
 static uint8_t *memory;
 static bool tracing; /* SESSION_TRACE in the environment: every frame and event is printed */
 
@@ -205,7 +123,8 @@ static const struct c10m_service services[2] = {
 	 .on_data = on_data,
 	 .on_timer = on_timer,
 	 .on_close = on_close,
-	 .user_timeout_ms = 30000},
+	 .user_timeout_ms = 30000,
+	 .ecn = C10M_ECN_ASK},
 };
 
 /* --- what the stack sends -------------------------------------------------------------------- */
@@ -246,7 +165,7 @@ static void learn(struct peer *peer, const struct tcp_segment *segment)
 			peer->acked = false;
 		peer->irs = segment->seq;
 		peer->irs_known = true;
-		peer->rcv_nxt = segment->seq + 1;
+		peer->rcv_nxt = peer->ack_sent = segment->seq + 1;
 		peer->timestamps = segment->options & TCP_OPT_TIMESTAMPS;
 		peer->scale = segment->options & TCP_OPT_WSCALE ? segment->wscale : 0;
 	}
@@ -304,7 +223,7 @@ static void port_sends(const struct packet *packet)
 		look(frame, cut_segment(packet, at, frame));
 }
 
-static void transmit(uint32_t most)
+void transmit(uint32_t most)
 {
 	static uint8_t frames[16][LONG_ROOM];
 	struct packet packets[16];
@@ -324,7 +243,7 @@ static void transmit(uint32_t most)
 		run.peers[i].fresh = false;
 }
 
-static void deliver(void)
+void deliver(void)
 {
 	struct packet packets[STACK_BURST];
 	uint8_t *copies[STACK_BURST];
@@ -342,225 +261,6 @@ static void deliver(void)
 		free(copies[i]);
 	run.count = 0;
 	run.burst = false;
-}
-
-/* --- what peers send ---------------------------------------------------------------------------- */
-
-static void queue(uint32_t bytes)
-{
-	run.bytes[run.count++] = bytes;
-	if (run.burst && run.count < STACK_BURST)
-		return;
-	deliver();
-	transmit(1000);
-}
-
-static uint8_t byte(void)
-{
-	return run.at < run.end ? *run.at++ : 0;
-}
-
-static uint16_t word(void)
-{
-	uint16_t high = byte();
-
-	return (uint16_t)(high << 8 | byte());
-}
-
-/* -32768 to 32767, modulo 2^32. */
-static uint32_t offset(void)
-{
-	return word() - 0x8000u;
-}
-
-static unsigned which(void)
-{
-	return byte() % PEERS;
-}
-
-static uint8_t *frame_start(uint8_t protocol, uint32_t body_bytes)
-{
-	uint8_t *frame = run.frames[run.count];
-	const struct eth_header eth = {
-		.destination = run.config.mac, .source = {{2, 0, 0, 0, 0, 2}}, .type = ETH_TYPE_IPV4};
-	const struct ipv4_header ip = {.source = PEER_IP,
-				       .destination = STACK_IP,
-				       .ttl = 64,
-				       .flags = IPV4_DF,
-				       .protocol = protocol,
-				       .total_bytes = (uint16_t)(IPV4_HEADER_BYTES + body_bytes)};
-
-	eth_emit(frame, &eth);
-	ipv4_emit(frame + ETH_HEADER_BYTES, &ip);
-	return frame + ETH_HEADER_BYTES + IPV4_HEADER_BYTES;
-}
-
-static uint32_t sum_of(const uint8_t *at, uint32_t bytes)
-{
-	static const uint8_t padding;
-	uint8_t *copy = malloc(bytes + 2);
-	uint32_t sum = 0;
-
-	CHECK(copy);
-	memcpy(copy, at, bytes);
-	copy[bytes] = padding;
-	for (uint32_t i = 0; i < bytes; i += 2) {
-		uint16_t pair;
-
-		memcpy(&pair, copy + i, 2);
-		sum += pair;
-	}
-	free(copy);
-	return sum;
-}
-
-/* Options of the input instead of those that fit; NULL: those that fit. */
-static void send_segment(unsigned index, struct tcp_segment *segment, const uint8_t *options,
-			 uint32_t option_bytes)
-{
-	struct peer *peer = &run.peers[index];
-	uint8_t *tcp, header[TCP_HEADER_BYTES_MAX];
-	uint32_t header_bytes, end = segment->seq + tcp_segment_length(segment);
-
-	segment->source_port = (uint16_t)(5000 + index);
-	segment->destination_port = (uint16_t)(peer->active ? LOCAL_PORT + index : PORT);
-	header_bytes = tcp_emit(header, segment);
-	if (options) {
-		header_bytes = TCP_HEADER_BYTES + ALIGN_UP(option_bytes, 4u);
-		memset(header + TCP_HEADER_BYTES, 0, sizeof(header) - TCP_HEADER_BYTES);
-		memcpy(header + TCP_HEADER_BYTES, options, option_bytes);
-		header[12] = (uint8_t)(header_bytes / 4 << 4);
-	}
-	tcp = frame_start(IP_PROTOCOL_TCP, header_bytes + segment->payload_bytes);
-	memcpy(tcp, header, header_bytes);
-	for (uint32_t i = 0; i < segment->payload_bytes; i++)
-		tcp[header_bytes + i] = (uint8_t)(segment->seq + i + !!(segment->flags & TCP_SYN));
-	tcp_store_checksum(tcp, header_bytes, segment->payload_bytes,
-			   sum_of(tcp + header_bytes, segment->payload_bytes), PEER_IP, STACK_IP);
-	if (!(segment->flags & TCP_RST))
-		peer->snd_max = seq_max(peer->snd_max, end);
-	if (segment->seq == peer->snd_nxt && !(segment->flags & TCP_RST))
-		peer->snd_nxt = end;
-	queue(ETH_HEADER_BYTES + IPV4_HEADER_BYTES + header_bytes + segment->payload_bytes);
-}
-
-static struct tcp_segment right_segment(unsigned index, uint8_t flags, uint32_t bytes)
-{
-	struct peer *peer = &run.peers[index];
-	struct tcp_segment segment = {
-		.flags = flags,
-		.seq = peer->snd_nxt,
-		.ack = peer->rcv_nxt,
-		.window = 40000,
-		.payload_bytes = bytes,
-		.options = peer->timestamps ? TCP_OPT_TIMESTAMPS : 0,
-		.ts_ecr = peer->ts_seen,
-		.ts_val = peer->ts_base + (uint32_t)(run.now_us / 1000),
-	};
-
-	return segment;
-}
-
-static void act_syn(unsigned index)
-{
-	struct peer *peer = &run.peers[index];
-	struct tcp_segment segment = right_segment(index, peer->active ? TCP_SYN | TCP_ACK : TCP_SYN, 0);
-
-	segment.seq = peer->iss;
-	segment.mss = 1460;
-	segment.wscale = 3;
-	segment.options = (uint8_t)(TCP_OPT_MSS | (index & 1 ? TCP_OPT_WSCALE : 0) |
-				    (index & 2 ? TCP_OPT_TIMESTAMPS : 0));
-	send_segment(index, &segment, NULL, 0);
-}
-
-static void act_segment(unsigned index)
-{
-	struct tcp_segment segment = right_segment(index, byte(), 0);
-
-	segment.seq += offset();
-	segment.ack += offset();
-	segment.window = word();
-	segment.payload_bytes = word() % 1461;
-	send_segment(index, &segment, NULL, 0);
-}
-
-static void act_options(unsigned index)
-{
-	struct tcp_segment segment = right_segment(index, byte(), 0);
-	uint8_t options[40];
-	uint32_t count = byte() % 41;
-
-	for (uint32_t i = 0; i < count; i++)
-		options[i] = byte();
-	send_segment(index, &segment, options, count);
-}
-
-static void act_old(unsigned index)
-{
-	struct tcp_segment segment = right_segment(index, TCP_ACK, 10);
-
-	segment.ts_val -= 1u + byte() * 50u;
-	send_segment(index, &segment, NULL, 0);
-}
-
-static void act_icmp(unsigned index)
-{
-	struct peer *peer = &run.peers[index];
-	uint8_t quote[IPV4_HEADER_BYTES + 8] = {0}, message[64], *at;
-	const struct ipv4_header ip = {.source = STACK_IP,
-				       .destination = PEER_IP,
-				       .ttl = 60,
-				       .flags = IPV4_DF,
-				       .protocol = IP_PROTOCOL_TCP,
-				       .total_bytes = 1500};
-	uint8_t type = byte(), code = byte();
-	uint32_t rest = word(), bytes;
-
-	ipv4_emit(quote, &ip);
-	put16(quote + 20, (uint16_t)(peer->active ? LOCAL_PORT + index : PORT));
-	put16(quote + 22, (uint16_t)(5000 + index));
-	put32(quote + 24, peer->rcv_nxt + offset());
-	bytes = icmp_emit(message, type, code, rest, quote, sizeof(quote));
-	at = frame_start(IP_PROTOCOL_ICMP, bytes);
-	memcpy(at, message, bytes);
-	queue(ETH_HEADER_BYTES + IPV4_HEADER_BYTES + bytes);
-}
-
-static void act_raw(void)
-{
-	uint32_t count = byte();
-
-	for (uint32_t i = 0; i < count; i++)
-		run.frames[run.count][i] = byte();
-	queue(count);
-}
-
-static void act_arp(void)
-{
-	uint8_t *frame = run.frames[run.count];
-	const struct eth_header eth = {
-		.destination = eth_broadcast, .source = {{2, 0, 0, 0, 0, 2}}, .type = ETH_TYPE_ARP};
-	const struct arp_packet arp = {.operation = (uint16_t)(1 + (byte() & 1)),
-				       .sender = eth.source,
-				       .sender_ip = PEER_IP,
-				       .target_ip = STACK_IP};
-
-	eth_emit(frame, &eth);
-	arp_emit(frame + ETH_HEADER_BYTES, &arp);
-	queue(ETH_HEADER_BYTES + ARP_BYTES);
-}
-
-/* A connection that the application still has is not forgotten. */
-static void act_reopen(unsigned index)
-{
-	struct peer *peer = &run.peers[index];
-
-	if (peer->handle)
-		return;
-	peer->iss += 1u << 20;
-	peer->snd_nxt = peer->snd_max = peer->iss;
-	peer->irs_known = peer->acked = peer->active = peer->timestamps = false;
 }
 
 /* --- the rest ------------------------------------------------------------------------------------- */
@@ -604,7 +304,8 @@ static void act_connect(unsigned index)
 
 static void act_app(enum action action, unsigned index)
 {
-	uint32_t number = action == ACT_SEND || action == ACT_TIMER ? word() : 0;
+	static const char *const algorithms[] = {"cubic", "newreno", "dctcp", "bbr"};
+	uint32_t number = action == ACT_SEND || action == ACT_TIMER || action == ACT_ALGORITHM ? word() : 0;
 	c10m_conn *conn = c10m_conn_find(stack_worker(run.stack), run.peers[index].handle);
 
 	if (!conn)
@@ -625,60 +326,14 @@ static void act_app(enum action action, unsigned index)
 	case ACT_RESUME:
 		c10m_resume(conn);
 		break;
+	case ACT_ALGORITHM:
+		c10m_set_congestion(conn, algorithms[number % ARRAY_COUNT(algorithms)]);
+		break;
 	default:
 		c10m_set_timer(conn, number);
 		break;
 	}
 	transmit(1000);
-}
-
-static void send_right(unsigned index, uint8_t flags, uint32_t bytes)
-{
-	struct tcp_segment segment = right_segment(index, flags, bytes);
-
-	send_segment(index, &segment, NULL, 0);
-}
-
-/* Actions that are frames, and so may stand in a burst; false: another kind. */
-static bool act_frame(enum action action)
-{
-	switch (action) {
-	case ACT_SYN:
-		act_syn(which());
-		break;
-	case ACT_GOOD: {
-		unsigned index = which();
-		send_right(index, TCP_ACK, byte() * 5u);
-		break;
-	}
-	case ACT_FIN:
-		send_right(which(), TCP_ACK | TCP_FIN, 0);
-		break;
-	case ACT_SEGMENT:
-		act_segment(which());
-		break;
-	case ACT_OPTIONS:
-		act_options(which());
-		break;
-	case ACT_OLD:
-		act_old(which());
-		break;
-	case ACT_ICMP:
-		act_icmp(which());
-		break;
-	case ACT_RAW:
-		act_raw();
-		break;
-	case ACT_ARP:
-		act_arp();
-		break;
-	case ACT_BURST:
-		run.burst = true;
-		break;
-	default:
-		return false;
-	}
-	return true;
 }
 
 static const struct c10m_limits *make_limits(uint8_t rules)
@@ -749,7 +404,10 @@ static void act_other(enum action action)
 
 static void act(void)
 {
-	enum action action = (enum action)(byte() % ACT_COUNT);
+	uint8_t number = byte();
+	enum action action =
+		(enum action)(number < ACT_LATER ? number % ACT_COUNT
+						 : ACT_COUNT + (number - ACT_LATER) % (ACT_END - ACT_COUNT));
 
 	if (act_frame(action))
 		return;
@@ -799,6 +457,7 @@ static void start(uint8_t choices, uint8_t rules)
 	run.now_us = choices & 64 ? ((1ULL << 32) - 3000) * 1000 : 0;
 	run.count = 0;
 	run.burst = false;
+	run.ecn = 0;
 	run.consume = SIZE_MAX;
 	for (unsigned i = 0; i < PEERS; i++)
 		run.peers[i].iss = run.peers[i].snd_nxt = run.peers[i].snd_max = ISS - (i << 8);
