@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 /* afxdp.bpf.c - the XDP program: which frames are ours, which the kernel's.
  * In: every frame that the interface receives.
- * Out: what is ours goes to the AF_XDP socket of the frame's queue; all else, VLAN-tagged
- * frames included, goes on into the kernel. With addresses of our own, IPv4 to these and ARP about
- * them is ours. On addresses that are the kernel's too (`by_port`) it is TCP to a claimed
+ * Out: what is ours goes to the AF_XDP socket of the frame's queue; all else goes on into the kernel: other
+ * VLANs' frames too, or all that have a tag. A tag of ours is taken off. With addresses of our own, IPv4 to
+ * these and ARP about them is ours. On addresses that are the kernel's too (`by_port`) it is TCP to a claimed
  * port, the later fragments of such datagrams, and ICMP errors that quote what we sent.
  * While SYNs are policed, those that may not pass are dropped here, before they cost anything.
  * Owns: the claimed addresses and ports, the map of sockets, the counters, the fragmented datagrams. */
@@ -18,6 +18,7 @@
 #include "port/afxdp_shared.h"
 
 #define ARP_HARDWARE_ETHERNET 1
+#define VLAN_ID_MASK          0x0fff
 #define IP_MORE_FRAGMENTS     0x2000
 #define IP_OFFSET_MASK        0x1fff
 #define FRAGMENTS_LIVE_NS     60000000000ull /* as long as net/reassembly.h waits */
@@ -33,6 +34,12 @@ struct arp_ipv4 {
 	__u8 target_link[ETH_ALEN];
 	__be32 target_protocol;
 } __attribute__((packed));
+
+/* What stands behind the addresses of a frame that has a tag (IEEE 802.1Q). */
+struct vlan_tag {
+	__be16 type; /* ETH_P_8021Q */
+	__be16 control;
+};
 
 #define STAMP_TIME_SHIFT 24    /* a step of stamps is 16.8 ms ... */
 #define STAMP_TIME_MASK  4095u /* ... and they know 69 s */
@@ -79,6 +86,10 @@ __u32 claimed[AFXDP_ADDRESSES] = {0};
 
 /* And a whole net, known by its ends, in host order. */
 __u32 net_first = 0, net_count = 0;
+
+/* Frames of this VLAN alone; 0: those without a tag. Known before the program is loaded: who has none pays
+ * nothing. */
+const volatile __u16 vlan_id = 0;
 
 /* Only these TCP ports are ours, and a bit for each of them. */
 __u32 by_port = 0;
@@ -174,22 +185,58 @@ static __always_inline int is_our_ip(struct iphdr *ip, void *end)
 	return ip->protocol == IPPROTO_ICMP && !fragment && is_our_icmp(ip, end);
 }
 
+static __always_inline int is_our_vlan(void *data, void *end)
+{
+	struct vlan_tag *tag = data + 2 * ETH_ALEN;
+
+	if (!vlan_id)
+		return 1;
+	return (void *)(tag + 1) <= end && tag->type == bpf_htons(ETH_P_8021Q) &&
+	       (bpf_ntohs(tag->control) & VLAN_ID_MASK) == vlan_id;
+}
+
+/* Bytes before the type of what a frame of ours carries. */
+static __always_inline __u32 type_at(void)
+{
+	return 2 * ETH_ALEN + (vlan_id ? sizeof(struct vlan_tag) : 0);
+}
+
 static __always_inline int is_ours(void *data, void *end)
 {
-	struct ethhdr *eth = data;
-	struct iphdr *ip = (void *)(eth + 1);
-	struct arp_ipv4 *arp = (void *)(eth + 1);
+	__be16 *type = data + type_at();
+	struct iphdr *ip = (void *)(type + 1);
+	struct arp_ipv4 *arp = (void *)(type + 1);
 
-	if ((void *)(eth + 1) > end)
+	if ((void *)(type + 1) > end || !is_our_vlan(data, end))
 		return 0;
-	if (eth->h_proto == bpf_htons(ETH_P_IP))
+	if (*type == bpf_htons(ETH_P_IP))
 		return (void *)(ip + 1) <= end && is_our_ip(ip, end);
-	if (by_port || eth->h_proto != bpf_htons(ETH_P_ARP) || (void *)(arp + 1) > end)
+	if (by_port || *type != bpf_htons(ETH_P_ARP) || (void *)(arp + 1) > end)
 		return 0;
 	if (arp->hardware != bpf_htons(ARP_HARDWARE_ETHERNET) || arp->protocol != bpf_htons(ETH_P_IP) ||
 	    arp->hardware_bytes != ETH_ALEN || arp->protocol_bytes != 4)
 		return 0;
 	return is_claimed(arp->target_protocol);
+}
+
+/* Takes the tag out of a frame of ours: what is behind it never sees one. The pointers into it are stale
+ * afterwards. */
+static __always_inline int untag(struct xdp_md *context)
+{
+	struct ethhdr *from = (void *)(long)context->data, *to;
+	struct ethhdr addresses;
+
+	if ((void *)(from + 1) > (void *)(long)context->data_end)
+		return -1;
+	addresses = *from;
+	if (bpf_xdp_adjust_head(context, sizeof(struct vlan_tag)) < 0)
+		return -1;
+	to = (void *)(long)context->data;
+	if ((void *)(to + 1) > (void *)(long)context->data_end)
+		return -1;
+	__builtin_memcpy(to->h_dest, addresses.h_dest, ETH_ALEN);
+	__builtin_memcpy(to->h_source, addresses.h_source, ETH_ALEN);
+	return 0;
 }
 
 /* --- while a flood of SYNs is on -----------------------------------------------------
@@ -318,11 +365,11 @@ static __always_inline int syn_may_pass(__u64 hash)
  * acknowledgements that complete a handshake. */
 static __always_inline int is_unwelcome(void *data, void *end)
 {
-	struct ethhdr *eth = data;
-	struct iphdr *ip = (void *)(eth + 1);
+	__be16 *type = data + type_at();
+	struct iphdr *ip = (void *)(type + 1);
 	__u8 *tcp;
 
-	if (!syn_cost_ns[AFXDP_SYN_FIRST] || (void *)(ip + 1) > end || eth->h_proto != bpf_htons(ETH_P_IP) ||
+	if (!syn_cost_ns[AFXDP_SYN_FIRST] || (void *)(ip + 1) > end || *type != bpf_htons(ETH_P_IP) ||
 	    ip->protocol != IPPROTO_TCP || ip->frag_off & bpf_htons(IP_MORE_FRAGMENTS | IP_OFFSET_MASK))
 		return 0;
 	tcp = behind(ip, TCP_HEADER_BYTES, end);
@@ -344,6 +391,8 @@ int afxdp_steer(struct xdp_md *context)
 		return XDP_PASS;
 	}
 	if (is_unwelcome(data, end))
+		return XDP_DROP;
+	if (vlan_id && untag(context) < 0)
 		return XDP_DROP;
 	/* The last argument is the verdict when the queue has no socket. The kernel would answer for a port
 	 * that it shares with us, with a reset. */

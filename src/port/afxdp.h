@@ -16,6 +16,9 @@ struct afxdp_config {
 	uint32_t address; /* IPv4 address that is ours, host byte order; all else passes to the kernel */
 	struct ipv4_range sources; /* ours as well */
 	bool shared;               /* instead: nothing is ours until it is claimed, and then by TCP port */
+	uint16_t vlan;             /* of this VLAN alone, whose tag is taken off what comes in; 0: no tags */
+	bool tags_must_show; /* refuse an interface where the kernel may keep tags out of XDP's sight (veth)
+			      */
 	enum afxdp_mode mode;
 	uint16_t queues; /* queues to open from queue 0 on; 0: all that the interface has */
 	uint32_t frames; /* UMEM frames of 2 KB a queue; 0: a default */

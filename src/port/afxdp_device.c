@@ -53,6 +53,13 @@ static uint16_t device_queues(int fd, const char *name)
 	return (uint16_t)MAX_OF(1, MIN_OF(queues, UINT16_MAX));
 }
 
+static bool device_takes_tags(int fd, const char *name)
+{
+	struct ethtool_value flags = {.cmd = ETHTOOL_GFLAGS};
+
+	return device_ask_ethtool(fd, name, &flags) == 0 && (flags.data & ETH_FLAG_RXVLAN);
+}
+
 static int device_read(int fd, struct afxdp_device *device, char error[PORT_ERROR_BYTES])
 {
 	struct ethtool_drvinfo driver = {.cmd = ETHTOOL_GDRVINFO};
@@ -76,6 +83,7 @@ static int device_read(int fd, struct afxdp_device *device, char error[PORT_ERRO
 	if (device_ask_ethtool(fd, name, &driver) == 0)
 		snprintf(device->driver, sizeof(device->driver), "%s", driver.driver);
 	device->queues = device_queues(fd, name);
+	device->takes_tags = device_takes_tags(fd, name);
 	return 0;
 }
 

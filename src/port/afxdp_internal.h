@@ -32,6 +32,7 @@ struct afxdp_device {
 	uint8_t address[6];
 	uint32_t mtu;
 	uint16_t queues; /* queues that both receive and send */
+	bool takes_tags; /* received VLAN tags are kept beside the frames, if they are at all */
 };
 
 int afxdp_device_query(const char *interface, struct afxdp_device *device, char error[PORT_ERROR_BYTES]);

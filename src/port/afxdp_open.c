@@ -16,6 +16,7 @@
 #include "port/afxdp_internal.h"
 
 #define HUGE_BYTES ((size_t)2 << 20)
+#define TAG_BYTES  4 /* of a VLAN, in front of what the MTU counts */
 
 /* How many frames one system call may send (Linux 6.17); older headers lack the name. */
 #ifndef XDP_MAX_TX_SKB_BUDGET
@@ -146,6 +147,11 @@ static const char long_frames_are_lost[] =
 	"other end "
 	"of the veth pair crawl, unless 'ethtool -K IF tso off gso off' is said there, or --mode native here";
 
+static const char tags_may_be_lost[] =
+	"a kernel at the other end of a veth pair keeps VLAN tags beside its frames, where XDP does not see "
+	"them: say "
+	"'ethtool -K IF txvlan off' there, or --via packet here";
+
 static void queue_describe(struct afxdp_port *afxdp, const struct afxdp_device *device, enum afxdp_mode mode)
 {
 	struct xdp_options options = {0};
@@ -161,6 +167,8 @@ static void queue_describe(struct afxdp_port *afxdp, const struct afxdp_device *
 	afxdp->port.wait_fd = afxdp->fd;
 	if (afxdp->left_sums && !afxdp->program->native && !afxdp->in_pieces)
 		afxdp->port.advice = long_frames_are_lost;
+	if (afxdp->port.caps.vlan && afxdp->left_sums)
+		afxdp->port.advice = tags_may_be_lost;
 }
 
 /* Native drivers that cannot lend their buffers may still refuse the attempt: then copy. */
@@ -208,7 +216,8 @@ static struct afxdp_port *queue_new(const struct afxdp_config *config, const str
 	/* Only a peer in memory, at the other end of a veth pair, leaves its sums undone, its frames uncut.
 	 */
 	afxdp->left_sums = strcmp(device->driver, "veth") == 0;
-	afxdp->port.caps.mtu = MIN_OF(device->mtu, AFXDP_MTU_MAX);
+	afxdp->port.caps.mtu = MIN_OF(device->mtu, AFXDP_MTU_MAX - (config->vlan ? TAG_BYTES : 0u));
+	afxdp->port.caps.vlan = config->vlan;
 	afxdp->umem_bytes = (size_t)frames * AFXDP_FRAME_BYTES;
 	afxdp->umem_mapped = !config->umem;
 	memcpy(afxdp->name, device->name, sizeof(afxdp->name));
@@ -278,6 +287,25 @@ static int frames_choose(const struct afxdp_config *config, uint32_t *frames, ch
 	return 0;
 }
 
+/* A tag that stands beside the frame, where the card or the sender's kernel has put it, is nothing that an
+ * XDP program sees. */
+static int tags_check(const struct afxdp_config *config, const struct afxdp_device *device,
+		      char error[PORT_ERROR_BYTES])
+{
+	bool veth = strcmp(device->driver, "veth") == 0;
+
+	if (!config->vlan || !device->takes_tags || (veth && !config->tags_must_show))
+		return 0;
+	if (veth)
+		return afxdp_refuse(error, EOPNOTSUPP,
+				    "the kernel at the other end of %s may keep VLAN tags beside its frames: "
+				    "say 'ethtool -K IF txvlan off' there, and --via afxdp here",
+				    device->name);
+	return afxdp_refuse(error, EOPNOTSUPP,
+			    "%s takes VLAN tags off before XDP sees them: say 'ethtool -K %s rxvlan off'",
+			    device->name, device->name);
+}
+
 static int queues_choose(const struct afxdp_config *config, const struct afxdp_device *device,
 			 uint32_t max_ports, uint32_t *queues, char error[PORT_ERROR_BYTES])
 {
@@ -303,6 +331,8 @@ int afxdp_open(const struct afxdp_config *config, struct port **ports, uint32_t 
 	uint32_t frames = 0, queues = 0, opened = 0;
 	int result = afxdp_device_query(config->interface, &device, error);
 
+	if (result == 0)
+		result = tags_check(config, &device, error);
 	if (result == 0)
 		result = frames_choose(config, &frames, error);
 	if (result == 0)

@@ -88,8 +88,11 @@ static int program_attach_mode(struct afxdp_program *program, const struct afxdp
 	return 0;
 }
 
-static int program_configure(struct afxdp_bpf__bss *bss, const struct afxdp_config *config)
+static int program_configure(struct afxdp_bpf *skeleton, const struct afxdp_config *config)
 {
+	struct afxdp_bpf__bss *bss = skeleton->bss;
+
+	skeleton->rodata->vlan_id = config->vlan;
 	bss->by_port = config->shared;
 	if (!config->shared)
 		bss->claimed[0] = htonl(config->address);
@@ -105,7 +108,7 @@ static int program_start(struct afxdp_program *program, const struct afxdp_devic
 	int result;
 
 	program->skeleton = afxdp_bpf__open();
-	result = program->skeleton ? program_configure(program->skeleton->bss, config) : -errno;
+	result = program->skeleton ? program_configure(program->skeleton, config) : -errno;
 	if (result == 0)
 		result = afxdp_bpf__load(program->skeleton);
 	libbpf_set_print(print);

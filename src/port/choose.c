@@ -25,6 +25,8 @@ static int open_afxdp(const struct port_choice *choice, struct port **ports, uin
 		.address = choice->address,
 		.sources = choice->sources,
 		.shared = choice->shared,
+		.vlan = choice->vlan,
+		.tags_must_show = choice->kind == PORT_KIND_AUTO,
 		.mode = choice->mode,
 		.frames = choice->frames,
 	};
@@ -37,6 +39,7 @@ static int open_tap(const struct port_choice *choice, struct port **ports, uint3
 {
 	struct tap_config config = {
 		.interface = choice->interface,
+		.must_exist = choice->vlan != 0,
 		.address = choice->address,
 		.kernel_address = choice->kernel_address,
 		.prefix_bits = choice->prefix_bits,
@@ -59,6 +62,7 @@ static int open_packet(const struct port_choice *choice, struct port **ports, ui
 		.interface = choice->interface,
 		.address = choice->address,
 		.sources = choice->sources,
+		.vlan = choice->vlan,
 		.queues = choice->queues,
 	};
 

@@ -32,6 +32,7 @@ struct port_choice {
 	bool shared;             /* afxdp alone: beside the kernel, nothing is ours until it is claimed */
 	uint8_t prefix_bits;     /* of its network */
 	uint16_t queues;         /* wanted where queues are ours to make: one a worker; 0: one */
+	uint16_t vlan;           /* only its frames are ours; 0: those without a tag */
 	enum afxdp_mode mode;    /* afxdp alone */
 	uint32_t frames;         /* afxdp alone; 0: a default */
 	uint32_t kernel_address; /* tap alone; 0: the first other host of the network */

@@ -13,6 +13,7 @@ struct packet_socket_config {
 	const char *interface;
 	uint32_t address; /* IPv4, host byte order; 0: every frame, checksums and lengths left as they are */
 	struct ipv4_range sources; /* ours as well, when there is an address */
+	uint16_t vlan;             /* of this VLAN alone, when there is an address; 0: frames without a tag */
 	uint16_t queues;           /* sockets that share the interface's flows, a port each; 0: one */
 	uint32_t buffer_bytes;     /* of each socket in the kernel, each way; 0: a default */
 };

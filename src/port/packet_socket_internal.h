@@ -29,7 +29,8 @@ struct packet_socket {
 	int fd;
 	int index; /* of the interface */
 	char name[16];
-	bool raw;  /* frames as they are: for a bridge */
+	bool raw; /* frames as they are: for a bridge */
+	uint16_t vlan;
 	bool down; /* the kernel has said so, and nothing came since */
 	uint32_t lent, reserved;
 	uint32_t polls;

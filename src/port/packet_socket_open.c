@@ -19,6 +19,7 @@
 
 #define BUFFER_BYTES  (16u << 20)
 #define QUEUES_MAX    64
+#define VLAN_ID_MASK  0x0fff
 #define RECEIVE_BYTES ((size_t)PORT_BURST * PACKET_SOCKET_SLOT)
 #define SEND_BYTES    ((size_t)PACKET_SOCKET_SENDS * PACKET_SOCKET_SLOT)
 #define FORWARDS      "/proc/sys/net/ipv4/ip_forward"
@@ -34,13 +35,28 @@ static int set_number(int fd, int option, int value)
 	return setsockopt(fd, SOL_PACKET, option, &value, sizeof(value)) < 0 ? -errno : 0;
 }
 
-/* Frames for the address, or one of the range: IPv4, and ARP that asks for it or answers it. None with a VLAN
- * tag, whether the kernel took it out or not, and none for another link address. */
-static int attach_filter(int fd, uint32_t address, const struct ipv4_range *sources)
+static int attach(int fd, struct sock_filter *program, size_t count)
 {
+	const struct sock_fprog filter = {.len = (unsigned short)count, .filter = program};
+
+	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter)) < 0 ? -errno : 0;
+}
+
+/* Frames for the address, or one of the range: IPv4, and ARP that asks for it or answers it, and none for
+ * another link address. The kernel has taken VLAN tags out: these are of our VLAN (IEEE 802.1Q, whatever the
+ * priority), or have none when we are in none. */
+static int attach_filter(int fd, const struct packet_socket_config *config)
+{
+	const uint32_t address = config->address, vlan = config->vlan;
 	struct sock_filter program[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_VLAN_TAG_PRESENT)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 0, 15),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, vlan != 0, 0, 21),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 5, 0),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_VLAN_TPID)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ETH_P_8021Q, 0, 18),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_VLAN_TAG)),
+		BPF_STMT(BPF_ALU | BPF_AND | BPF_K, VLAN_ID_MASK),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, vlan, 0, 15),
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_PKTTYPE)),
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, PACKET_OTHERHOST, 13, 0),
 		BPF_STMT(BPF_LD | BPF_H | BPF_ABS, 12),
@@ -54,14 +70,13 @@ static int attach_filter(int fd, uint32_t address, const struct ipv4_range *sour
 		BPF_JUMP(BPF_JMP | BPF_JA, 1, 0, 0),
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 30), /* the destination of IPv4 */
 		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, address, 3, 0),
-		BPF_STMT(BPF_ALU | BPF_SUB | BPF_K, sources->first),
-		BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, sources->count, 0, 1),
+		BPF_STMT(BPF_ALU | BPF_SUB | BPF_K, config->sources.first),
+		BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, config->sources.count, 0, 1),
 		BPF_STMT(BPF_RET | BPF_K, 0),
 		BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
 	};
-	const struct sock_fprog filter = {.len = ARRAY_COUNT(program), .filter = program};
 
-	return setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter)) < 0 ? -errno : 0;
+	return attach(fd, program, ARRAY_COUNT(program));
 }
 
 /* As much as was asked for where the user may have it, else what everybody may have. */
@@ -83,7 +98,7 @@ static int set_options(struct packet_socket *ps, const struct packet_socket_conf
 	if (result == 0 && ps->raw)
 		result = set_number(ps->fd, PACKET_AUXDATA, 1);
 	if (result == 0 && !ps->raw)
-		result = attach_filter(ps->fd, config->address, &config->sources);
+		result = attach_filter(ps->fd, config);
 	set_buffer(ps->fd, SO_RCVBUFFORCE, SO_RCVBUF, bytes);
 	set_buffer(ps->fd, SO_SNDBUFFORCE, SO_SNDBUF, bytes);
 	return result;
@@ -219,6 +234,7 @@ static void describe(struct packet_socket *ps, const struct afxdp_device *device
 		.tx_segmentation = true,
 		.queues = (uint16_t)count,
 	};
+	port->caps.vlan = ps->vlan;
 	memcpy(port->caps.address, device->address, sizeof(port->caps.address));
 	if (!ps->raw && sys_text_read_u64(FORWARDS, &forwards) == 0 && forwards)
 		port->advice = FORWARD_ADVICE;
@@ -252,6 +268,7 @@ int packet_socket_open(const struct packet_socket_config *config, struct port **
 		ps->fd = -1;
 		ps->index = (int)device.index;
 		ps->raw = config->address == 0;
+		ps->vlan = config->vlan;
 		snprintf(ps->name, sizeof(ps->name), "%s", device.name);
 		ports[opened] = &ps->port;
 		result = open_socket(ps, config, &group);

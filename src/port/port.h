@@ -38,6 +38,8 @@ struct port_caps {
 	bool rx_checksum;     /* marks frames PACKET_CSUM_VERIFIED */
 	bool tx_segmentation; /* takes gso_bytes */
 	uint16_t queues;      /* queues that the interface has for us */
+	uint16_t
+		vlan; /* gives frames of this VLAN alone, and has taken their tags off; 0: all, as they are */
 };
 
 struct port_stats {
@@ -45,6 +47,7 @@ struct port_stats {
 	uint64_t tx_packets, tx_bytes;
 	uint64_t rx_dropped; /* lost before we saw them: ring full, no frame left */
 	uint64_t rx_invalid; /* descriptors that were refused */
+	uint64_t rx_others;  /* of another VLAN, or of none when we are in one */
 	uint64_t tx_full;    /* tx_reserve gave fewer frames than asked for */
 	uint64_t tx_lost;    /* submitted, and not taken by the machine: the interface is down */
 };

@@ -19,6 +19,7 @@ struct tap_config {
 	uint32_t network;
 	uint8_t network_bits;
 	uint16_t queues; /* to open; 0: one */
+	bool must_exist; /* none is made: its kernel's end needs more than we could give it */
 };
 
 /* Whether there is an interface of this name, and a TAP device it is. */

@@ -322,6 +322,13 @@ int tap_open(const struct tap_config *config, struct port **ports, uint32_t max_
 	if (config->queues > MIN_OF(max_ports, (uint32_t)QUEUES_MAX))
 		return refuse(error, ENOSPC, "%u queues of %s are too many: there is room for %u",
 			      config->queues, config->interface, MIN_OF(max_ports, (uint32_t)QUEUES_MAX));
+	if (config->must_exist && if_nametoindex(config->interface) == 0)
+		return refuse(
+			error, ENODEV,
+			"there is no device %s, and for a VLAN none is made: 'ip tuntap add %s mode tap', "
+			"and give "
+			"the kernel's end its VLAN by 'ip link add link %s ... type vlan id N'",
+			config->interface, config->interface, config->interface);
 	opening.control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (opening.control < 0)
 		return refuse(error, errno, "no socket to ask the kernel about %s: %s", config->interface,

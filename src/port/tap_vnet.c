@@ -11,6 +11,9 @@
 #include "wire/bytes.h"
 
 #define ETHERNET_BYTES 14u
+#define TAG_BYTES      4u
+#define TYPE_IPV4      0x0800
+#define TYPE_VLAN      0x8100
 #define IPV4_BYTES_MIN 20u
 #define IPV4_FRAGMENT  0x3fff /* more-fragments and the offset, RFC 791 section 3.1 */
 #define PROTOCOL_TCP   6
@@ -19,17 +22,27 @@
 
 _Static_assert(sizeof(struct virtio_net_hdr) == TAP_VNET_BYTES, "the header without a buffer count");
 
+/* Where the IPv4 header starts, behind a VLAN's tag if there is one; 0: there is none. */
+static uint32_t ipv4_at(const struct packet *packet)
+{
+	uint32_t at = ETHERNET_BYTES;
+
+	if (packet->bytes >= at + TAG_BYTES && get16(packet->data + at - 2) == TYPE_VLAN)
+		at += TAG_BYTES;
+	return packet->bytes >= at + IPV4_BYTES_MIN && get16(packet->data + at - 2) == TYPE_IPV4 ? at : 0;
+}
+
 /* Where the checksum of a whole IPv4 packet of TCP or UDP stands; false for anything else. */
 static bool checksum_place(const struct packet *packet, uint32_t *start, uint32_t *offset)
 {
-	const uint8_t *ip = packet->data + ETHERNET_BYTES;
+	const uint32_t at = ipv4_at(packet);
+	const uint8_t *ip = packet->data + at;
 
-	if (packet->bytes < ETHERNET_BYTES + IPV4_BYTES_MIN || get16(packet->data + 12) != 0x0800 ||
-	    ip[0] >> 4 != 4 || (get16(ip + 6) & IPV4_FRAGMENT) != 0)
+	if (at == 0 || ip[0] >> 4 != 4 || (get16(ip + 6) & IPV4_FRAGMENT) != 0)
 		return false;
 	if (ip[9] != PROTOCOL_TCP && ip[9] != PROTOCOL_UDP)
 		return false;
-	*start = ETHERNET_BYTES + (uint32_t)(ip[0] & 15) * 4;
+	*start = at + (uint32_t)(ip[0] & 15) * 4;
 	*offset = ip[9] == PROTOCOL_TCP ? 16 : 6;
 	return true;
 }

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "run/config.h"
+#include "port/vlan.h"
 #include "run/helpers.h"
 #include "wire/ipv4.h"
 #include "tcp/admission.h"
@@ -180,6 +181,10 @@ const struct option_spec run_options[] = {
 	 "60,000 connections to one server. Others reach it by a route: 'ip route add N/LEN\n"
 	 "via ADDRESS'; nobody is asked whether one of its hosts exists elsewhere",
 	 CUSTOM(set_source_net)},
+	{"vlan", "ID",
+	 "serve in this VLAN (IEEE 802.1Q): what is sent gets its tag, and all frames of others are\n"
+	 "left alone. --address with its prefix is one of that VLAN",
+	 NUMBER(vlan, VLAN_ID_MIN, VLAN_ID_MAX)},
 	{"via", "PORT",
 	 "how frames move: auto (the best that works, and it is said why), afxdp, tap,\n"
 	 "packet (packet sockets: slow, but they work on any interface), wire",
@@ -345,6 +350,21 @@ static const char *wrong_with_tap_address(const struct run_config *config)
 	return NULL;
 }
 
+/* The kernel's own VLAN interface has its addresses, and shows frames without tags. */
+static const char *wrong_with_vlan(const struct run_config *config)
+{
+	if (config->vlan && config->shared)
+		return "--vlan is for an address of c10m's own: with --shared name the kernel's interface in "
+		       "that VLAN, as in --interface eth0.5";
+	if (config->vlan && !config->prefix_given)
+		return "--vlan needs the network of the VLAN: give --address with its prefix, such as "
+		       "10.0.0.1/24";
+	if (config->vlan && config->tap_address)
+		return "--tap-address is not for --vlan: the kernel's end of the device needs a VLAN of its "
+		       "own";
+	return NULL;
+}
+
 static const char *wrong_with_interface(const struct run_config *config)
 {
 	const char *wrong = NULL;
@@ -365,6 +385,8 @@ static const char *wrong_with_interface(const struct run_config *config)
 		wrong = "--address names a whole network, or its broadcast address: pick a host's in between";
 	else if (wrong_with_tap_address(config))
 		wrong = wrong_with_tap_address(config);
+	else if (wrong_with_vlan(config))
+		wrong = wrong_with_vlan(config);
 	else if (config->gateway && config->gateway == config->address)
 		wrong = "--gateway cannot be the server's own address: give the router's";
 	else if (config->cpu_count > 1 && config->cpu_count != config->workers)

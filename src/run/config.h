@@ -21,6 +21,7 @@ struct run_config {
 	uint8_t source_net_bits;
 	bool shared;           /* with the kernel: its addresses, its routes */
 	uint32_t client_ports; /* for outgoing connections then, or RUN_CLIENT_PORTS_AUTO */
+	uint32_t vlan;         /* 0: frames have no tag */
 	uint32_t mtu;          /* 0: the interface's */
 	uint32_t port;         /* 0: the services' own */
 	uint32_t connections, half_open, time_wait;

@@ -6,6 +6,8 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <ifaddrs.h>
+#include <linux/filter.h>
+#include <linux/if_ether.h>
 #include <linux/if_packet.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -19,11 +21,15 @@
 #include "run/conflict.h"
 #include "sys/clock.h"
 #include "wire/arp.h"
+#include "wire/bytes.h"
 #include "wire/ipv4.h"
 
 #define PROBES          3
 #define PROBE_WAIT_NS   65000000 /* after each */
 #define ARP_FRAME_BYTES (ETH_HEADER_BYTES + ARP_BYTES)
+#define TAG_AT          12 /* behind the addresses (IEEE 802.1Q) */
+#define TAG_BYTES       4
+#define VLAN_ID_MASK    0x0fff
 
 /* --- the kernel's addresses ---------------------------------------------------- */
 
@@ -105,24 +111,47 @@ struct prober {
 	struct sockaddr_ll to;
 	struct eth_address mac;
 	uint32_t address;
+	uint16_t vlan;
 };
+
+/* ARP of our VLAN alone; the kernel has taken its tag out. */
+static bool prober_filter(const struct prober *prober)
+{
+	struct sock_filter program[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_VLAN_TAG_PRESENT)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0, 5, 0),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_VLAN_TAG)),
+		BPF_STMT(BPF_ALU | BPF_AND | BPF_K, VLAN_ID_MASK),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, prober->vlan, 0, 2),
+		BPF_STMT(BPF_LD | BPF_H | BPF_ABS, TAG_AT),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ETH_TYPE_ARP, 1, 0),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+		BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+	};
+	const struct sock_fprog filter = {.len = ARRAY_COUNT(program), .filter = program};
+
+	return !prober->vlan ||
+	       setsockopt(prober->fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter)) == 0;
+}
 
 static bool prober_open(struct prober *prober, const char *interface)
 {
 	struct ifreq request = {0};
 	struct sockaddr_ll *to = &prober->to;
 
-	prober->fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, htons(ETH_TYPE_ARP));
+	/* Nothing comes in before the filter is there. */
+	prober->fd = socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (prober->fd < 0)
 		return false;
 	snprintf(request.ifr_name, sizeof(request.ifr_name), "%s", interface);
 	*to = (struct sockaddr_ll){
 		.sll_family = AF_PACKET,
-		.sll_protocol = htons(ETH_TYPE_ARP),
+		/* The kernel takes frames of a VLAN that it is in itself away from the interface. */
+		.sll_protocol = htons(prober->vlan ? ETH_P_ALL : ETH_TYPE_ARP),
 		.sll_ifindex = (int)if_nametoindex(interface),
 	};
 	if (to->sll_ifindex != 0 && ioctl(prober->fd, SIOCGIFHWADDR, &request) == 0 &&
-	    bind(prober->fd, (struct sockaddr *)to, sizeof(*to)) == 0) {
+	    prober_filter(prober) && bind(prober->fd, (struct sockaddr *)to, sizeof(*to)) == 0) {
 		memcpy(prober->mac.octets, request.ifr_hwaddr.sa_data, sizeof(prober->mac.octets));
 		return true;
 	}
@@ -133,16 +162,22 @@ static bool prober_open(struct prober *prober, const char *interface)
 /* The sender's IP address is zero, so that no host learns a wrong neighbour from it. */
 static void prober_ask(const struct prober *prober)
 {
-	uint8_t frame[ARP_FRAME_BYTES];
+	uint8_t frame[ARP_FRAME_BYTES + TAG_BYTES];
+	size_t bytes = ARP_FRAME_BYTES;
 	const struct eth_header header = {eth_broadcast, prober->mac, ETH_TYPE_ARP};
 	const struct arp_packet arp = {
 		.operation = ARP_REQUEST, .sender = prober->mac, .target_ip = prober->address};
 
 	eth_emit(frame, &header);
 	arp_emit(frame + ETH_HEADER_BYTES, &arp);
+	if (prober->vlan) {
+		memmove(frame + TAG_AT + TAG_BYTES, frame + TAG_AT, bytes - TAG_AT);
+		put16(frame + TAG_AT, ETH_P_8021Q);
+		put16(frame + TAG_AT + 2, prober->vlan);
+		bytes += TAG_BYTES;
+	}
 	/* Refused (the interface is down): nobody will answer, and the port will say it. */
-	if (sendto(prober->fd, frame, sizeof(frame), 0, (const struct sockaddr *)&prober->to,
-		   sizeof(prober->to)) < 0)
+	if (sendto(prober->fd, frame, bytes, 0, (const struct sockaddr *)&prober->to, sizeof(prober->to)) < 0)
 		return;
 }
 
@@ -181,9 +216,9 @@ static bool prober_listen(const struct prober *prober, uint64_t end_ns, struct a
 	return false;
 }
 
-int conflict_probe(const char *interface, uint32_t address, char error[CONFLICT_ERROR_BYTES])
+int conflict_probe(const char *interface, uint16_t vlan, uint32_t address, char error[CONFLICT_ERROR_BYTES])
 {
-	struct prober prober = {.address = address};
+	struct prober prober = {.address = address, .vlan = vlan};
 	struct arp_packet arp;
 	char text[IPV4_TEXT_BYTES];
 	bool heard = false;

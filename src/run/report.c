@@ -71,6 +71,7 @@ static void print_ports(const struct worker *worker, FILE *to)
 		print_count(to, stats->tx_packets, "frames sent");
 		print_count(to, stats->rx_dropped, "frames lost before we saw them");
 		print_count(to, stats->rx_invalid, "descriptors refused");
+		print_count(to, stats->rx_others, "frames of no VLAN of ours");
 		print_count(to, stats->tx_full, "times without room to send");
 		print_count(to, stats->tx_lost, "frames that the interface did not take");
 	}

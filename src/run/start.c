@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "port/capture.h"
+#include "port/vlan.h"
 #include "run/client.h"
 #include "run/conflict.h"
 #include "run/crew.h"
@@ -167,10 +168,24 @@ static bool choose_address(struct run *run)
 			ipv4_to_text(config->address, text), config->interface, text);
 	if (!check_gateway(run))
 		return false;
-	return config->no_probe || conflict_probe(config->interface, config->address, run->error) == 0;
+	return config->no_probe ||
+	       conflict_probe(config->interface, (uint16_t)config->vlan, config->address, run->error) == 0;
 }
 
 /* --- the port ------------------------------------------------------------------ */
+
+/* All queues, and innermost: what mistreats frames or writes them down sees no tags. */
+static bool wrap_vlan(struct run *run)
+{
+	for (uint32_t i = 0; run->config.vlan && i < run->port_count; i++) {
+		struct port *outer = vlan_wrap(run->ports[i], (uint16_t)run->config.vlan);
+
+		if (!outer)
+			return refuse(run, "too little memory for --vlan: free some");
+		run->ports[i] = outer;
+	}
+	return true;
+}
 
 static bool wrap_fault(struct run *run)
 {
@@ -215,6 +230,7 @@ static bool open_port(struct run *run)
 		.source_net = config->source_net,
 		.source_net_bits = config->source_net_bits,
 		.shared = config->shared,
+		.vlan = (uint16_t)config->vlan,
 		.prefix_bits = config->prefix_bits,
 		.mode = config->mode,
 		.frames = config->frames,
@@ -242,7 +258,7 @@ static bool open_port(struct run *run)
 			run,
 			"--mtu %u is more than %s can carry (%u): leave it out, or raise the interface's MTU",
 			config->mtu, config->interface, run->ports[0]->caps.mtu);
-	return wrap_fault(run) && wrap_capture(run);
+	return wrap_vlan(run) && wrap_fault(run) && wrap_capture(run);
 }
 
 /* Worker i serves queue i, and queue i + workers, and so on. A worker without one sends through another. */
@@ -404,7 +420,7 @@ static bool make_relay(struct run *run, struct member *member)
 /* Packet sockets share the flows among themselves, whatever the card does. */
 static bool queues_are_the_cards(const struct run *run)
 {
-	return run->port_count > 1 && strcmp(run->ports[0]->ops->name, "packet") != 0;
+	return run->port_count > 1 && !run->packet_sockets;
 }
 
 static bool make_fleet(struct run *run)

@@ -187,6 +187,14 @@ class Hosts:
             self.run(host, ["nft", f"add table ip c10m; add chain ip c10m input {{ type filter hook input "
                             f"priority 0; }}; add rule ip c10m input {rule}"])
 
+    def enter_vlan_5(self, host):
+        """From now on the host's kernel is in VLAN 5 with what it has on its interface."""
+        device, program = self.interface(host), self.built("tests/tools/vlan.bpf.o")
+        self.run(host, ["tc", "qdisc", "add", "dev", device, "clsact"])
+        for way in "egress", "ingress":
+            self.run(host, ["tc", "filter", "add", "dev", device, way, "bpf", "direct-action", "object-file", program,
+                            "section", f"tc/{way}"])
+
     # --- setting up and cleaning up -----------------------------------------
 
     def __enter__(self):

@@ -13,12 +13,12 @@ WEB, SSH = 80, 22
 
 
 class Steer:
-    def __init__(self, hosts):
+    def __init__(self, hosts, *vlan):
         # On one processor: each has some entries of the map of fragments to itself, which no flood on another
         # one drives out.
         cpu = str(min(os.sched_getaffinity(0)))
         self.process = hosts.popen("server", ["taskset", "-c", cpu, Hosts.built("tests/tools/steer"), "eth0",
-                                              f"{OURS},{SECOND}", f"{WEB},65535,5000"], stdin=-1)
+                                              f"{OURS},{SECOND}", f"{WEB},65535,5000", *vlan], stdin=-1)
 
     def tell(self, line):
         self.process.stdin.write(line + "\n")

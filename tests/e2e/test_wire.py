@@ -31,10 +31,11 @@ class Wire:
         assert process.stdout.readline() == f"echo: listening on {address}:7\n"
         return process
 
-    def call(self, *options, check=True):
+    def call(self, *options, answers="good"):
         """Two threads of a program send lines to the echo server and compare."""
-        return command([Hosts.built("tests/tools/caller"), SERVER, "7", "--wire", self.path, "--address",
-                        f"{CLIENT}/24", "--connections", "100", "--huge", "plain", *options], check=check, timeout=60)
+        done = command([Hosts.built("tests/tools/caller"), SERVER, "7", "--wire", self.path, "--address",
+                        f"{CLIENT}/24", "--connections", "100", "--huge", "plain", *options], timeout=60)
+        assert [line for line in done.stdout.splitlines() if line in ("good", "bad")] == 2 * [answers], done
 
     def stop(self, process, number=signal.SIGTERM):
         process.send_signal(number)

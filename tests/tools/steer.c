@@ -1,5 +1,5 @@
 /* steer.c - asks the XDP program, without a network, whose frames are.
- * steer INTERFACE ADDRESS[,ADDRESS...] PORT[,PORT...] < frames in hexadecimal, one a line
+ * steer INTERFACE ADDRESS[,ADDRESS...] PORT[,PORT...] [VLAN] < frames in hexadecimal, one a line
  * prints "ours" or "kernel" for each. Claims while it runs: a line "port N", "noport N", "address A" or
  * "noaddress A". "police FIRST,AGAIN" sets rates for SYNs, those beyond them are "dropped". */
 #include <arpa/inet.h>
@@ -76,8 +76,9 @@ int main(int argc, char **argv)
 	char error[PORT_ERROR_BYTES], line[LINE_BYTES], word[64], list[1024];
 	int fd;
 
-	if (argc != 4)
-		fail("usage: steer INTERFACE ADDRESSES PORTS");
+	if (argc != 4 && argc != 5)
+		fail("usage: steer INTERFACE ADDRESSES PORTS [VLAN]");
+	config.vlan = (uint16_t)(argc == 5 ? atoi(argv[4]) : 0);
 	if (afxdp_open(&config, &port, 1, error) < 0)
 		fail(error);
 	claim("address", argv[2]);

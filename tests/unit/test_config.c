@@ -121,6 +121,9 @@ static void nonsense_is_refused(void **state)
 		"--cpu -1",
 		"--cpu 1;2",
 		"--workers 65",
+		"--vlan 0",
+		"--vlan 4095",
+		"--vlan five",
 	};
 
 	(void)state;
@@ -254,6 +257,20 @@ static void source_nets(void **state)
 	assert_true(check("--interface i --address 10.0.0.1/24 --source-net 10.0.0.6/31"));
 	assert_int_equal(run_config_sources(&config).count, 2);
 	assert_int_equal(run_config_sources(&config).first, 0x0a000006);
+}
+
+static void vlans(void **state)
+{
+	(void)state;
+	assert_true(check("--interface i --address 10.0.0.1/24 --vlan 4094"));
+	assert_int_equal(config.vlan, 4094);
+	assert_true(check("--wire /tmp/w --address 10.0.0.1/24 --vlan 1"));
+	assert_false(check("--interface i --address 10.0.0.1 --vlan 5"));
+	assert_non_null(strstr(error, "prefix"));
+	assert_false(check("--interface i --shared --vlan 5"));
+	assert_non_null(strstr(error, "eth0.5"));
+	assert_false(check("--interface tap77 --address 10.0.0.1/24 --tap-address 10.0.0.2 --vlan 5"));
+	assert_non_null(strstr(error, "--tap-address"));
 }
 
 /* A wire takes the place of an interface. */
@@ -398,6 +415,7 @@ int main(void)
 		cmocka_unit_test(a_loopback_address_is_no_servers),
 		cmocka_unit_test(a_tap_address_is_for_tap_devices),
 		cmocka_unit_test(source_nets),
+		cmocka_unit_test(vlans),
 		cmocka_unit_test(what_belongs_to_sharing),
 		cmocka_unit_test(workers_share_the_limits),
 		cmocka_unit_test(port_replaces_the_services_own),

@@ -156,6 +156,33 @@ static void a_partial_checksum_of_something_else_is_none(void **state)
 	}
 }
 
+/* The kernel puts a VLAN's tag into the frame, and counts from the frame's start all the same. */
+static void headers_of_frames_with_a_tag(void **state)
+{
+	uint8_t frame[3000];
+	struct virtio_net_hdr vnet = segments();
+	struct packet packet;
+
+	(void)state;
+	make_frame(frame + 4, sizeof(frame) - 4);
+	put16(frame + 12, 0x8100);
+	put16(frame + 14, 5);
+	vnet.csum_start += 4;
+	assert_true(parses(&vnet, frame, sizeof(frame), &packet));
+	assert_int_equal(packet.checksum, PACKET_CSUM_PARTIAL);
+	assert_int_equal(packet.csum_start, TCP_AT + 4);
+	assert_int_equal(packet.header_bytes, PAYLOAD_AT + 4);
+	vnet.csum_start -= 4; /* is none of its sums */
+	assert_false(parses(&vnet, frame, sizeof(frame), &packet));
+	vnet = partial();
+	vnet.csum_start += 4;
+	put16(frame + 16, 0x8100); /* a second tag */
+	assert_true(parses(&vnet, frame, sizeof(frame), &packet));
+	assert_int_equal(packet.checksum, PACKET_CSUM_NONE);
+	put16(frame + 16, 0x0800);
+	assert_true(parses(&vnet, frame, 17, &packet) == false); /* the sum lies outside */
+}
+
 static void headers_that_make_no_sense(void **state)
 {
 	uint8_t frame[200];
@@ -422,6 +449,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(headers_that_make_sense),
 		cmocka_unit_test(a_partial_checksum_of_something_else_is_none),
+		cmocka_unit_test(headers_of_frames_with_a_tag),
 		cmocka_unit_test(headers_that_make_no_sense),
 		cmocka_unit_test(headers_of_random_bytes),
 		cmocka_unit_test_setup_teardown(frames_of_all_lengths_arrive, setup, teardown),
