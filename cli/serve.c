@@ -23,6 +23,7 @@ struct serve_options {
 	uint32_t source_connections, source_rate, source_burst, source_bits;
 	bool refuse_by_reset;
 	uint32_t first_byte_ms, idle_ms, unsent_ms;
+	uint32_t fastopen_pending;
 	uint32_t state_bytes; /* echo */
 	const char *announce; /* echo, discard */
 };
@@ -142,6 +143,9 @@ static bool set_refuse(void *target, const char *text, char error[OPTIONS_ERROR_
 		 CUSTOM(set_refuse)}, \
 		{"first-byte-ms", "MS", "end connections whose peer says nothing for so long at first", \
 		 NUMBER(first_byte_ms, 1, DAYS_24)}, \
+		{"fastopen", "N", \
+		 "open connections by data in their SYN (TCP Fast Open), so many at a time", \
+		 NUMBER(fastopen_pending, 1, 1u << 20)}, \
 		{"idle-ms", "MS", "end connections on which nothing happens for so long", \
 		 NUMBER(idle_ms, 1, DAYS_24)}, \
 	{ \
@@ -239,6 +243,7 @@ static void prepare(void)
 	service.first_byte_ms = options.first_byte_ms;
 	service.idle_ms = options.idle_ms;
 	service.unsent_ms = options.unsent_ms;
+	service.fastopen_pending = options.fastopen_pending;
 	if (options.state_bytes) {
 		service.state_size = options.state_bytes;
 		service.on_data = echo_with_state;

@@ -47,6 +47,7 @@ struct load_config {
 	uint64_t secret; /* of all tokens */
 	char http_request[LOAD_REQUEST_BYTES];
 	uint32_t http_bytes;
+	bool fastopen; /* a connection's first request goes with its SYN, where the server takes it */
 	uint32_t workers;
 };
 

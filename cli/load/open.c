@@ -29,6 +29,10 @@ static bool try_one(struct load_engine *engine, const struct load_conn *state, i
 	struct c10m_connect_request request = {.state = state, .state_bytes = sizeof(*state)};
 
 	path_at(engine->config, engine->path++, &request);
+	if (engine->config->fastopen) {
+		request.data = engine->config->http_request;
+		request.data_bytes = engine->config->http_bytes;
+	}
 	return c10m_connect(engine->worker, &request, error) != 0;
 }
 

@@ -168,6 +168,10 @@ const struct option_spec load_specs[] = {
 	{"late-ms", "MS", "what is not answered within this time is lost (10000)",
 	 NUMBER(config.late_ms, 100, LOAD_LATE_MS_MAX)},
 	{"reset", NULL, "end the connections by resets, not in order", FLAG(config.reset)},
+	{"fastopen", NULL,
+	 "the first request of a connection goes with its SYN, where the server takes it there (TCP\n"
+	 "Fast Open): --protocol http with --http-close or --requests-per-connection",
+	 FLAG(config.fastopen)},
 	{"json", NULL, "the results as JSON on standard output; the table goes to standard error",
 	 FLAG(json)},
 	{"csv", "FILE", "a line each second", TEXT(csv)},
@@ -208,6 +212,8 @@ static const char *contradiction(const struct load_options *options)
 		return "say where the server is: --target ADDRESS:PORT";
 	if (options->http_close && config->protocol != LOAD_HTTP)
 		return "--http-close is for --protocol http; --requests-per-connection 1 does it for others";
+	if (config->fastopen && !(config->protocol == LOAD_HTTP && config->churn))
+		return "--fastopen is for --protocol http with --http-close or --requests-per-connection";
 	if (config->direction != LOAD_BOTH && config->protocol != LOAD_STREAM)
 		return "--direction is for --protocol stream";
 	if ((config->prove_before || config->prove_after) &&

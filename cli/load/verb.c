@@ -22,6 +22,8 @@ static bool check(struct run_config *run, char error[OPTIONS_ERROR_BYTES])
 		return false;
 	if (options.acks == ACKS_QUICK)
 		service.flags |= C10M_QUICKACK;
+	if (options.config.fastopen)
+		service.flags |= C10M_FASTOPEN;
 	interface_read(options.interface, &before);
 	engines_prepare(&options.config, shown, shown_locks);
 	return progress_begin(&options, shown, shown_locks, error);

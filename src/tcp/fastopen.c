@@ -178,6 +178,8 @@ uint32_t fastopen_offer(struct core *core, struct tcb *tcb, struct tcp_segment *
  * not bear it. */
 static void note_loss(struct core *core, struct fastopen_entry *entry)
 {
+	if (is_off(core, entry))
+		return; /* many were on their way */
 	entry->losses = (uint8_t)MIN_OF(entry->losses + 1u, OFF_DOUBLED_MAX + 1u);
 	entry->off_until = core->now_tick + (OFF_TICKS << (entry->losses - 1u));
 	core->counters.tcp_fastopen_switched_off++;
@@ -187,7 +189,7 @@ void fastopen_learn(struct core *core, const struct tcb *tcb, const struct tcp_s
 {
 	struct fastopen_entry *entry = entry_for(core, &tcb->tuple);
 	bool gives = segment->options & TCP_OPT_FASTOPEN && segment->cookie_bytes >= COOKIE_MIN;
-	bool lost = tcb->backoff && tcb->rtt_seq == tcb->snd_una + 1;
+	bool offered = tcb->rtt_seq == tcb->snd_una + 1, lost = tcb->backoff && offered;
 
 	if (!core->services[tcb->service].fastopen_client ||
 	    (!gives && !lost && !is_about(entry, &tcb->tuple)))
@@ -204,7 +206,7 @@ void fastopen_learn(struct core *core, const struct tcb *tcb, const struct tcp_s
 		entry->mss = segment->mss;
 	if (lost)
 		note_loss(core, entry);
-	else
+	else if (offered)
 		entry->losses = 0;
 }
 
@@ -213,6 +215,6 @@ void fastopen_doubt(struct core *core, const struct tcb *tcb)
 	struct fastopen_entry *entry = entry_for(core, &tcb->tuple);
 
 	if (tcb->options & TCB_UNHEARD && core->services[tcb->service].fastopen_client &&
-	    is_about(entry, &tcb->tuple) && entry->cookie_bytes && !is_off(core, entry))
+	    is_about(entry, &tcb->tuple) && entry->cookie_bytes)
 		note_loss(core, entry);
 }

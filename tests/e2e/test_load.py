@@ -518,6 +518,7 @@ def test_wrong_targets(hosts):
 def test_contradictions(hosts):
     target = "--target", f"{ADDRESS}:7"
     assert "--http-close" in wrong(hosts, *target, "--http-close")
+    assert "--fastopen" in wrong(hosts, *target, "--protocol", "http", "--fastopen")
     assert "--prove" in wrong(hosts, *target, "--protocol", "connect", "--prove", "both")
     assert "--request-rate" in wrong(hosts, *target, "--protocol", "idle", "--request-rate", "10")
     assert "--protocol takes" in wrong(hosts, *target, "--protocol", "telnet")

@@ -497,12 +497,14 @@ static void path_that_does_not_bear_it(void **state)
 	expect(t, "P. seq 1 ack 1 len 100");
 	assert_int_equal(counted(t, tcp_fastopen_switched_off), 1);
 	end_it(t);
-	connect_with_data(t, 100);
-	expect(t, "S seq 0 mss 1460");
-	inject(t, "S. seq 0 ack 1 win 60000 mss 1460");
-	discard_events(t);
-	discard_out(t);
-	end_it(t);
+	for (unsigned i = 0; i < 3; i++) { /* that these arrive says nothing */
+		connect_with_data(t, 100);
+		expect(t, "S seq 0 mss 1460");
+		inject(t, "S. seq 0 ack 1 win 60000 mss 1460");
+		discard_events(t);
+		discard_out(t);
+		end_it(t);
+	}
 	pass_ms(t, 61000);
 	connect_with_data(t, 100);
 	expect(t, "S seq 0 mss 1460 len 100 fo 8");
