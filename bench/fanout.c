@@ -14,7 +14,7 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "cli/bench_peers.h"
+#include "cli/bench_server.h"
 #include "stack/stack.h"
 #include "sys/clock.h"
 #include "sys/entropy.h"
@@ -32,9 +32,6 @@
 #define WARM_UP_US     300000u
 #define ALONE_US       1000000u /* echo without a fan-out, to compare */
 #define GAP_US         100000u  /* between two fan-outs */
-#define SERVER_ADDRESS 0xc0a80001u
-#define GATEWAY        0xc0a800feu
-#define SERVER_PORT    7
 
 struct options {
 	uint32_t connections, echoes, rate, repeat, cpu;
@@ -108,7 +105,7 @@ static void on_start(c10m_worker *worker)
 
 static const struct c10m_service service = {
 	.name = "echo",
-	.port = SERVER_PORT,
+	.port = BENCH_SERVER_PORT,
 	.state_size = 48,
 	.groups = 1,
 	.on_start = on_start,
@@ -280,30 +277,17 @@ static void map(struct sys_memory *memory, const char *name, size_t bytes, int c
 
 static void make_stack(struct bench *bench)
 {
-	const struct stack_config config = {
-		.connections = bench->peers.count,
-		.services = &service,
-		.service_count = 1,
-		.mac = bench->peers.server_mac,
-		.address = SERVER_ADDRESS,
-		.prefix_bits = 24,
-		.gateway = GATEWAY,
-	};
-	const struct stack_message neighbour = {
-		.kind = STACK_SET_NEIGHBOUR, .address = GATEWAY, .mac = bench->peers.gateway_mac};
+	struct stack_config config;
 	struct arena_secrets secrets;
 	struct arena arena;
 
-	map(&bench->arena_memory, "c10m-fanout", stack_bytes(&config) + 65536, (int)bench->options.cpu);
+	bench_server_configure(&bench->peers, &service, &config);
+	map(&bench->arena_memory, "c10m-fanout", bench_server_bytes(&config), (int)bench->options.cpu);
 	if (sys_entropy_secrets(&secrets) < 0)
 		refuse("no randomness: check /dev/urandom");
 	arena_init(&arena, bench->arena_memory.base, bench->arena_memory.bytes, &secrets, 0);
-	bench->stack = stack_init(&arena, &config, 0);
-	if (!bench->stack)
+	if (bench_server_start(&arena, &config, &bench->peers, &bench->stack) < 0)
 		refuse("the stack cannot start: ask for fewer connections");
-	stack_start(bench->stack, 0);
-	if (stack_control(bench->stack, 0, &neighbour) < 0)
-		refuse("the stack takes no neighbour");
 }
 
 static void set_up(struct bench *bench)
@@ -314,15 +298,9 @@ static void set_up(struct bench *bench)
 	for (uint32_t i = 0; i < MESSAGE_BYTES; i++)
 		message[i] = (uint8_t)(i * 5 + 3);
 	bench_now = bench;
-	bench->peers.count = bench->options.connections + bench->options.echoes;
-	bench->peers.delayed_acks = true;
-	bench->peers.server = SERVER_ADDRESS;
-	bench->peers.port = SERVER_PORT;
-	bench->peers.server_mac = (struct eth_address){{2, 0, 0, 0, 0, 1}};
-	bench->peers.gateway_mac = (struct eth_address){{2, 0, 0, 0, 0, 2}};
+	bench_server_name(&bench->peers, bench->options.connections + bench->options.echoes);
 	bench->peers.push = message;
 	bench->peers.push_bytes = MESSAGE_BYTES;
-	bench->peers.shuffle = SHUFFLE;
 	bench->peers.shuffle = SHUFFLE;
 	map(&bench->peers_memory, "c10m-peers", peers_bytes(bench->peers.count), (int)bench->options.cpu);
 	map(&bench->frame_memory, "c10m-frames", (size_t)(STACK_BURST + FRAMES_OUT) * FRAME_BYTES,

@@ -13,21 +13,18 @@
 #include <stdatomic.h>
 
 #include "bench/micro.h"
-#include "cli/bench_peers.h"
+#include "cli/bench_server.h"
 #include "port/link.h"
 #include "run/client.h"
 #include "run/errand.h"
 #include "run/mailbox.h"
 #include "sys/pin.h"
 
-#define FRAME_BYTES    2048u
-#define RING_FRAMES    1024u
-#define TX_ROUNDS      8 /* as in run/worker.c */
-#define LATENCIES_MAX  (1u << 24)
-#define WARM_UP_NS     300000000u
-#define SERVER_ADDRESS 0xc0a80001u
-#define GATEWAY        0xc0a800feu
-#define SERVER_PORT    7
+#define FRAME_BYTES   2048u
+#define RING_FRAMES   1024u
+#define TX_ROUNDS     8 /* as in run/worker.c */
+#define LATENCIES_MAX (1u << 24)
+#define WARM_UP_NS    300000000u
 
 static struct options {
 	uint32_t connections, in_flight, rate, work_ns, seconds, cpu, thread_cpu;
@@ -240,38 +237,23 @@ static void run_for(uint64_t ns, bool ask)
 
 static void make_stack(void)
 {
-	const struct stack_config config = {.connections = options.connections,
-					    .services = &service,
-					    .service_count = 1,
-					    .mac = peers.server_mac,
-					    .address = SERVER_ADDRESS,
-					    .prefix_bits = 24,
-					    .gateway = GATEWAY};
-	const struct stack_message neighbour = {
-		.kind = STACK_SET_NEIGHBOUR, .address = GATEWAY, .mac = peers.gateway_mac};
 	const struct arena_secrets secrets = {.flow = {1, 2}, .random_state = {3, 4}};
-	size_t bytes = stack_bytes(&config) + 65536;
+	struct stack_config config;
 	struct arena arena;
+	size_t bytes;
 
+	bench_server_configure(&peers, &service, &config);
+	bytes = bench_server_bytes(&config);
 	arena_init(&arena, micro_map(bytes), bytes, &secrets, 0);
-	stack = stack_init(&arena, &config, 0);
-	if (!stack || waker_init(&waker) < 0)
+	if (waker_init(&waker) < 0 || bench_server_start(&arena, &config, &peers, &stack) < 0)
 		fail("the stack cannot be made: ask for fewer connections");
-	stack_start(stack, 0);
-	if (stack_control(stack, 0, &neighbour) < 0)
-		fail("the stack takes no neighbour");
 }
 
 static void set_up(void)
 {
 	const struct link_config wire = {.frames = RING_FRAMES, .frame_bytes = FRAME_BYTES, .mtu = 1500};
 
-	peers.count = options.connections;
-	peers.delayed_acks = true;
-	peers.server = SERVER_ADDRESS;
-	peers.port = SERVER_PORT;
-	peers.server_mac = (struct eth_address){{2, 0, 0, 0, 0, 1}};
-	peers.gateway_mac = (struct eth_address){{2, 0, 0, 0, 0, 2}};
+	bench_server_name(&peers, options.connections);
 	peers_init(&peers, micro_map(peers_bytes(peers.count)));
 	asked_ns = micro_map(peers.count * sizeof(*asked_ns));
 	latencies_ns = micro_map(LATENCIES_MAX * sizeof(*latencies_ns));
@@ -283,7 +265,7 @@ static void set_up(void)
 	else
 		service = (struct c10m_service){
 			.name = "echo", .on_data = on_data, .state_size = 8, .flags = C10M_NODELAY};
-	service.port = SERVER_PORT;
+	service.port = BENCH_SERVER_PORT;
 	make_stack();
 	mailbox_open(mailbox_at(0), stack, &waker);
 	errands_open(0, stack, &waker);

@@ -10,18 +10,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/bench_peers.h"
-#include "stack/stack.h"
+#include "cli/bench_server.h"
 
-#define CONNECTIONS    60000u
-#define REQUESTS       500000ul /* of each kind */
-#define BURST          32u
-#define OFTEN_US       8u /* for a burst of requests: 4 million a second */
-#define RARELY_US      60u
-#define FRAME_BYTES    2048u
-#define PAGE_BYTES     ((size_t)2 << 20)
-#define SERVER_ADDRESS 0xc0a80001u
-#define GATEWAY        0xc0a800feu
+#define CONNECTIONS 60000u
+#define REQUESTS    500000ul /* of each kind */
+#define BURST       32u
+#define OFTEN_US    8u /* for a burst of requests: 4 million a second */
+#define RARELY_US   60u
+#define FRAME_BYTES 2048u
+#define PAGE_BYTES  ((size_t)2 << 20)
 
 struct training {
 	struct stack *stack;
@@ -30,28 +27,6 @@ struct training {
 	struct packet in[BURST], out[BURST];
 	uint32_t in_count;
 	uint8_t frames[2 * BURST][FRAME_BYTES];
-};
-
-struct session {
-	uint64_t bytes;
-	uint8_t rest[56];
-};
-
-static size_t on_data(c10m_conn *conn, const void *data, size_t len)
-{
-	struct session *session = c10m_conn_state(conn);
-	size_t sent = c10m_send(conn, data, len);
-
-	session->bytes += sent;
-	return sent;
-}
-
-static const struct c10m_service echo = {
-	.name = "echo",
-	.port = 7,
-	.state_size = sizeof(struct session),
-	.on_data = on_data,
-	.keepalive_ms = 7200000,
 };
 
 static void *zeroed(size_t bytes)
@@ -68,31 +43,19 @@ static void *zeroed(size_t bytes)
 
 static void set_up(struct training *training)
 {
-	const struct stack_config config = {
-		.connections = CONNECTIONS,
-		.services = &echo,
-		.service_count = 1,
-		.mac = {{2, 0, 0, 0, 0, 1}},
-		.address = SERVER_ADDRESS,
-		.prefix_bits = 24,
-		.gateway = GATEWAY,
-	};
-	const struct stack_message neighbour = {
-		.kind = STACK_SET_NEIGHBOUR, .address = GATEWAY, .mac = {{2, 0, 0, 0, 0, 2}}};
 	const struct arena_secrets secrets = {.random_state = {1, 2}};
-	size_t bytes = stack_bytes(&config) + 65536;
+	struct stack_config config;
 	struct arena arena;
+	size_t bytes;
 
+	bench_server_name(&training->peers, CONNECTIONS);
+	bench_server_configure(&training->peers, &bench_echo, &config);
+	bytes = bench_server_bytes(&config);
 	arena_init(&arena, zeroed(bytes), bytes, &secrets, 0);
-	training->stack = stack_init(&arena, &config, 0);
-	stack_start(training->stack, 0);
-	stack_control(training->stack, 0, &neighbour);
-	training->peers.count = CONNECTIONS;
-	training->peers.delayed_acks = true;
-	training->peers.server = SERVER_ADDRESS;
-	training->peers.port = echo.port;
-	training->peers.server_mac = config.mac;
-	training->peers.gateway_mac = neighbour.mac;
+	if (bench_server_start(&arena, &config, &training->peers, &training->stack) < 0) {
+		fprintf(stderr, "train: the stack cannot start\n");
+		exit(1);
+	}
 	peers_init(&training->peers, zeroed(peers_bytes(CONNECTIONS)));
 }
 

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "bench_peers.h"
+#include "bench_server.h"
 #include "bench_stack.h"
 #include "run/crew.h"
 #include "sys/clock.h"
@@ -19,17 +19,13 @@
 #include "sys/pin.h"
 #include "sys/topology.h"
 
-#define GROUP_FRAMES   1024u /* received in one timed part, at most */
-#define SENT_FRAMES    2048u /* the ring of frames to send: more waits for the next group */
-#define FRAME_BYTES    2048u /* as in a network card's rings */
-#define SLICE_NS       100000000u
-#define SLICES_MAX     36000u
-#define WARM_UP_NS     1000000000u
-#define DRAIN_NS       5000000000u
-#define KEEPALIVE_MS   7200000u
-#define SERVER_ADDRESS 0xc0a80001u /* 192.168.0.1 */
-#define GATEWAY        0xc0a800feu /* 192.168.0.254 */
-#define SERVER_PORT    7
+#define GROUP_FRAMES 1024u /* received in one timed part, at most */
+#define SENT_FRAMES  2048u /* the ring of frames to send: more waits for the next group */
+#define FRAME_BYTES  2048u /* as in a network card's rings */
+#define SLICE_NS     100000000u
+#define SLICES_MAX   36000u
+#define WARM_UP_NS   1000000000u
+#define DRAIN_NS     5000000000u
 
 struct bench {
 	const struct bench_config *config;
@@ -47,30 +43,6 @@ struct bench {
 	uint64_t timed_ns, frames_in, frames_out;
 	double slices[SLICES_MAX];
 	uint32_t slice_count;
-};
-
-/* --- the server: the echo of docs/design.md section 4, with 64 bytes of state ------------- */
-
-struct session {
-	uint64_t bytes;
-	uint8_t rest[56];
-};
-
-static size_t echo_on_data(c10m_conn *conn, const void *data, size_t len)
-{
-	struct session *session = c10m_conn_state(conn);
-	size_t sent = c10m_send(conn, data, len);
-
-	session->bytes += sent;
-	return sent;
-}
-
-static const struct c10m_service echo = {
-	.name = "echo",
-	.port = SERVER_PORT,
-	.state_size = sizeof(struct session),
-	.on_data = echo_on_data,
-	.keepalive_ms = KEEPALIVE_MS,
 };
 
 /* --- time and frames ------------------------------------------------------------------- */
@@ -158,24 +130,8 @@ static int map(struct sys_memory *memory, const char *name, size_t bytes, enum s
 	return sys_memory_map(&request, memory, error);
 }
 
-static void stack_configure(const struct bench *bench, struct stack_config *stack)
-{
-	*stack = (struct stack_config){
-		.id = (uint8_t)bench->number,
-		.connections = bench->connections,
-		.services = &echo,
-		.service_count = 1,
-		.mac = bench->peers.server_mac,
-		.address = SERVER_ADDRESS,
-		.prefix_bits = 24,
-		.gateway = GATEWAY,
-	};
-}
-
 static int make_stack(struct bench *bench, const struct stack_config *config, char error[BENCH_ERROR_BYTES])
 {
-	const struct stack_message neighbour = {
-		.kind = STACK_SET_NEIGHBOUR, .address = GATEWAY, .mac = bench->peers.gateway_mac};
 	struct arena_secrets secrets;
 	struct arena arena;
 	int code = sys_entropy_secrets(&secrets);
@@ -184,13 +140,7 @@ static int make_stack(struct bench *bench, const struct stack_config *config, ch
 	if (code == 0) {
 		arena_init(&arena, bench->arena_memory.base, bench->arena_memory.bytes, &secrets,
 			   bench->clock_base_ns);
-		bench->stack = stack_init(&arena, config, 0);
-		if (!bench->stack)
-			code = -EINVAL;
-	}
-	if (code == 0) {
-		stack_start(bench->stack, 0);
-		code = stack_control(bench->stack, 0, &neighbour);
+		code = bench_server_start(&arena, config, &bench->peers, &bench->stack);
 	}
 	if (code < 0)
 		snprintf(error, BENCH_ERROR_BYTES, "the stack cannot start (%s): try fewer connections",
@@ -204,14 +154,11 @@ static int set_up(struct bench *bench, int cpu, char error[BENCH_ERROR_BYTES])
 	enum sys_page_kind pages = bench->config->pages;
 	int code;
 
-	bench->peers.count = bench->connections;
+	bench_server_name(&bench->peers, bench->connections);
 	bench->peers.delayed_acks = !bench->config->piggyback;
-	bench->peers.server = SERVER_ADDRESS;
-	bench->peers.port = SERVER_PORT;
-	bench->peers.server_mac = (struct eth_address){{2, 0, 0, 0, 0, 1}};
-	bench->peers.gateway_mac = (struct eth_address){{2, 0, 0, 0, 0, 2}};
-	stack_configure(bench, &config);
-	code = map(&bench->arena_memory, "c10m-bench", stack_bytes(&config) + 65536, pages, cpu, error);
+	bench_server_configure(&bench->peers, &bench_echo, &config);
+	config.id = (uint8_t)bench->number;
+	code = map(&bench->arena_memory, "c10m-bench", bench_server_bytes(&config), pages, cpu, error);
 	if (code == 0)
 		code = map(&bench->peers_memory, "c10m-peers", peers_bytes(bench->peers.count),
 			   SYS_PAGES_BEST, cpu, error);

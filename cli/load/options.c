@@ -142,8 +142,8 @@ const struct option_spec load_specs[] = {
 	 NUMBER(config.in_flight, 1, 1u << 26)},
 	{"acks", "WHEN",
 	 "how answers are acknowledged: quick (at once), delayed (with the next request, or\n"
-	 "within --delayed-ack-ms); default: delayed, unless there are so many connections that\n"
-	 "the next request mostly comes later",
+	 "within --delayed-ack-ms), or auto, the default: delayed, unless there are so many\n"
+	 "connections that the next request mostly comes later",
 	 CUSTOM(set_acks)},
 	{"payload", "BYTES", "length of an echo (64)", NUMBER(config.payload, 8, 1u << 20)},
 	{"duration", "S", "seconds of load, when all connections are open (10); 0: none",
@@ -261,9 +261,6 @@ static bool check_target(const struct load_config *config, const struct run_conf
 
 	if (run->address == config->target_address && !run->shared)
 		return refuse(error, "--target is the load generator's own address: give the server's");
-	if (config->source_count > 1 &&
-	    config->target_address - config->source_address < config->source_count)
-		return refuse(error, "--source-net holds --target: take a net that is nobody's");
 	if (config->source_count > 1 &&
 	    config->target_address - config->source_address < config->source_count)
 		return refuse(error, "--source-net holds --target: take a net that is nobody's");

@@ -18,6 +18,15 @@
 #define PURE_INLINE   static inline __attribute__((always_inline))
 #define NO_INLINE     __attribute__((noinline))
 
+/* One round of a loop that waits for another processor. */
+#if defined(__x86_64__) || defined(__i386__)
+#define RELAX_PROCESSOR() __builtin_ia32_pause()
+#elif defined(__aarch64__)
+#define RELAX_PROCESSOR() __asm__ volatile("yield")
+#else
+#define RELAX_PROCESSOR() __asm__ volatile("")
+#endif
+
 #define ARRAY_COUNT(a) (sizeof(a) / sizeof((a)[0]))
 
 #define MIN_OF(a, b) ((a) < (b) ? (a) : (b))

@@ -15,16 +15,6 @@
 
 #include "port/afxdp_internal.h"
 
-int afxdp_refuse(char error[PORT_ERROR_BYTES], int number, const char *format, ...)
-{
-	va_list arguments;
-
-	va_start(arguments, format);
-	vsnprintf(error, PORT_ERROR_BYTES, format, arguments);
-	va_end(arguments);
-	return -number;
-}
-
 /* One SIOC request by interface name. 0 or a negative errno. */
 static int device_ask(int fd, const char *name, unsigned long request, struct ifreq *answer)
 {
@@ -67,18 +57,18 @@ static int device_read(int fd, struct afxdp_device *device, char error[PORT_ERRO
 	struct ifreq answer;
 
 	if (device_ask(fd, name, SIOCGIFFLAGS, &answer) < 0)
-		return afxdp_refuse(error, ENODEV,
-				    "interface %s does not exist: 'ip link' lists those that do", name);
+		return port_refuse(error, ENODEV,
+				   "interface %s does not exist: 'ip link' lists those that do", name);
 	if (!(answer.ifr_flags & IFF_UP))
-		return afxdp_refuse(error, ENETDOWN,
-				    "interface %s is down: bring it up with 'ip link set %s up'", name, name);
+		return port_refuse(error, ENETDOWN,
+				   "interface %s is down: bring it up with 'ip link set %s up'", name, name);
 	if (device_ask(fd, name, SIOCGIFHWADDR, &answer) < 0 || answer.ifr_hwaddr.sa_family != ARPHRD_ETHER)
-		return afxdp_refuse(error, EOPNOTSUPP, "interface %s is not Ethernet: choose one that is",
-				    name);
+		return port_refuse(error, EOPNOTSUPP, "interface %s is not Ethernet: choose one that is",
+				   name);
 	memcpy(device->address, answer.ifr_hwaddr.sa_data, sizeof(device->address));
 	if (device_ask(fd, name, SIOCGIFMTU, &answer) < 0)
-		return afxdp_refuse(error, ENODEV, "interface %s went away while it was opened: try again",
-				    name);
+		return port_refuse(error, ENODEV, "interface %s went away while it was opened: try again",
+				   name);
 	device->mtu = (uint32_t)MAX_OF(answer.ifr_mtu, 68); /* RFC 791: the least that IPv4 works with */
 	if (device_ask_ethtool(fd, name, &driver) == 0)
 		snprintf(device->driver, sizeof(device->driver), "%s", driver.driver);
@@ -93,18 +83,18 @@ int afxdp_device_query(const char *interface, struct afxdp_device *device, char 
 
 	memset(device, 0, sizeof(*device));
 	if (!interface || !interface[0])
-		return afxdp_refuse(error, EINVAL,
-				    "no interface is named: name one of those that 'ip link' lists");
+		return port_refuse(error, EINVAL,
+				   "no interface is named: name one of those that 'ip link' lists");
 	device->index = strlen(interface) < sizeof(device->name) ? if_nametoindex(interface) : 0;
 	if (device->index == 0)
-		return afxdp_refuse(error, ENODEV,
-				    "interface %.64s does not exist: 'ip link' lists those that do",
-				    interface);
+		return port_refuse(error, ENODEV,
+				   "interface %.64s does not exist: 'ip link' lists those that do",
+				   interface);
 	snprintf(device->name, sizeof(device->name), "%s", interface);
 	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
-		return afxdp_refuse(error, errno, "no socket to ask the kernel about %s: %s", interface,
-				    strerror(errno));
+		return port_refuse(error, errno, "no socket to ask the kernel about %s: %s", interface,
+				   strerror(errno));
 	result = device_read(fd, device, error);
 	close(fd);
 	return result;

@@ -101,8 +101,4 @@ void afxdp_frames_init(struct afxdp_port *afxdp);
 /* Undoes the opening of one queue (afxdp_open.c). */
 void afxdp_close(struct port *port);
 
-/* Writes the sentence and returns -number. */
-__attribute__((format(printf, 3, 4))) int afxdp_refuse(char error[PORT_ERROR_BYTES], int number,
-						       const char *format, ...);
-
 #endif

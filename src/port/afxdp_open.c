@@ -105,30 +105,30 @@ static int queue_refuse(const struct afxdp_port *afxdp, int number, char error[P
 
 	switch (number) {
 	case EBUSY:
-		return afxdp_refuse(error, number,
-				    "queue %u of %s is in use by another AF_XDP program: stop that program",
-				    afxdp->queue, name);
+		return port_refuse(error, number,
+				   "queue %u of %s is in use by another AF_XDP program: stop that program",
+				   afxdp->queue, name);
 	case EPERM:
 	case EACCES:
-		return afxdp_refuse(error, EPERM,
-				    "the kernel does not let this user open AF_XDP sockets: run as root, or "
-				    "with the capabilities CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF");
+		return port_refuse(error, EPERM,
+				   "the kernel does not let this user open AF_XDP sockets: run as root, or "
+				   "with the capabilities CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF");
 	case EAFNOSUPPORT:
-		return afxdp_refuse(error, number,
-				    "this kernel has no AF_XDP: use one built with CONFIG_XDP_SOCKETS");
+		return port_refuse(error, number,
+				   "this kernel has no AF_XDP: use one built with CONFIG_XDP_SOCKETS");
 	case ENOBUFS:
-		return afxdp_refuse(error, number,
-				    "the limit on locked memory is below %zu KB: raise it with 'ulimit -l', "
-				    "or use fewer frames",
-				    afxdp->umem_bytes / 1024);
+		return port_refuse(error, number,
+				   "the limit on locked memory is below %zu KB: raise it with 'ulimit -l', "
+				   "or use fewer frames",
+				   afxdp->umem_bytes / 1024);
 	case ENOMEM:
-		return afxdp_refuse(error, number, "too little memory for %u frames on %s: use fewer frames",
-				    afxdp->frames, name);
+		return port_refuse(error, number, "too little memory for %u frames on %s: use fewer frames",
+				   afxdp->frames, name);
 	default:
-		return afxdp_refuse(error, number,
-				    "queue %u of %s cannot be opened (%s): check 'ethtool -l %s', and try "
-				    "the generic mode",
-				    afxdp->queue, name, strerror(number), name);
+		return port_refuse(error, number,
+				   "queue %u of %s cannot be opened (%s): check 'ethtool -l %s', and try "
+				   "the generic mode",
+				   afxdp->queue, name, strerror(number), name);
 	}
 }
 
@@ -254,8 +254,8 @@ static int queue_add(const struct afxdp_config *config, const struct afxdp_devic
 	if (!afxdp || !afxdp->umem || !afxdp->state || !afxdp->free || !afxdp->spare) {
 		if (afxdp)
 			afxdp_close(&afxdp->port);
-		return afxdp_refuse(error, ENOMEM, "too little memory for %u frames on %s: use fewer frames",
-				    frames, device->name);
+		return port_refuse(error, ENOMEM, "too little memory for %u frames on %s: use fewer frames",
+				   frames, device->name);
 	}
 	atomic_fetch_add(&program->users, 1);
 	afxdp->program = program;
@@ -275,15 +275,15 @@ static int frames_choose(const struct afxdp_config *config, uint32_t *frames, ch
 	uint32_t wanted = config->frames ? config->frames : AFXDP_FRAMES_DEFAULT;
 
 	if (wanted > AFXDP_FRAMES_MAX)
-		return afxdp_refuse(error, EINVAL, "%u frames a queue are too many: at most %u", wanted,
-				    AFXDP_FRAMES_MAX);
+		return port_refuse(error, EINVAL, "%u frames a queue are too many: at most %u", wanted,
+				   AFXDP_FRAMES_MAX);
 	for (*frames = AFXDP_FRAMES_MIN; *frames < wanted;)
 		*frames *= 2;
 	if (config->umem && (*frames != wanted || (uintptr_t)config->umem % 4096 != 0))
-		return afxdp_refuse(error, EINVAL,
-				    "memory for frames must start on a page and hold a power of two of them, "
-				    "at least %u",
-				    AFXDP_FRAMES_MIN);
+		return port_refuse(error, EINVAL,
+				   "memory for frames must start on a page and hold a power of two of them, "
+				   "at least %u",
+				   AFXDP_FRAMES_MIN);
 	return 0;
 }
 
@@ -312,14 +312,14 @@ static int queues_choose(const struct afxdp_config *config, const struct afxdp_d
 	uint32_t room = MIN_OF(max_ports, AFXDP_QUEUES);
 
 	if (config->queues > device->queues)
-		return afxdp_refuse(error, EINVAL, "%s has %u queues, not %u: see 'ethtool -l %s'",
-				    device->name, device->queues, config->queues, device->name);
+		return port_refuse(error, EINVAL, "%s has %u queues, not %u: see 'ethtool -l %s'",
+				   device->name, device->queues, config->queues, device->name);
 	*queues = config->queues ? config->queues : device->queues;
 	if (*queues > room)
-		return afxdp_refuse(error, ENOSPC,
-				    "%s has %u queues and there is room for %u: reduce them with "
-				    "'ethtool -L %s combined %u', or say how many to use",
-				    device->name, *queues, room, device->name, room);
+		return port_refuse(error, ENOSPC,
+				   "%s has %u queues and there is room for %u: reduce them with "
+				   "'ethtool -L %s combined %u', or say how many to use",
+				   device->name, *queues, room, device->name, room);
 	return 0;
 }
 

@@ -30,33 +30,31 @@
 static int program_refuse_load(int number, char error[PORT_ERROR_BYTES])
 {
 	if (number == EPERM || number == EACCES)
-		return afxdp_refuse(error, EPERM,
-				    "the kernel does not let this user load an XDP program: run as root, or "
-				    "with the capabilities CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF");
-	return afxdp_refuse(error, number,
-			    "the kernel refused the XDP program (%s): Linux 5.9 or later with "
-			    "CONFIG_XDP_SOCKETS is needed",
-			    strerror(number));
+		return port_refuse(error, EPERM,
+				   "the kernel does not let this user load an XDP program: run as root, or "
+				   "with the capabilities CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF");
+	return port_refuse(error, number,
+			   "the kernel refused the XDP program (%s): Linux 5.9 or later with "
+			   "CONFIG_XDP_SOCKETS is needed",
+			   strerror(number));
 }
 
 static int program_refuse_attach(const char *name, int number, char error[PORT_ERROR_BYTES])
 {
 	if (number == EBUSY || number == EEXIST)
-		return afxdp_refuse(
-			error, EBUSY,
-			"another XDP program is attached to %s: stop its owner, or remove it with "
-			"'ip link set dev %s xdp off'",
-			name, name);
+		return port_refuse(error, EBUSY,
+				   "another XDP program is attached to %s: stop its owner, or remove it with "
+				   "'ip link set dev %s xdp off'",
+				   name, name);
 	if (number == EPERM)
 		return program_refuse_load(number, error);
 	if (number == EOPNOTSUPP)
-		return afxdp_refuse(error, number, "the driver of %s has no native XDP: use the generic mode",
-				    name);
-	return afxdp_refuse(
-		error, number,
-		"the XDP program cannot be attached to %s (%s): an MTU of 1500 and the other mode "
-		"are worth a try",
-		name, strerror(number));
+		return port_refuse(error, number, "the driver of %s has no native XDP: use the generic mode",
+				   name);
+	return port_refuse(error, number,
+			   "the XDP program cannot be attached to %s (%s): an MTU of 1500 and the other mode "
+			   "are worth a try",
+			   name, strerror(number));
 }
 
 /* A file descriptor of the link, or a negative errno. */
@@ -124,7 +122,7 @@ struct afxdp_program *afxdp_program_load(const struct afxdp_device *device, cons
 	int result;
 
 	if (!program) {
-		errno = -afxdp_refuse(error, ENOMEM, "too little memory for the XDP program: free some");
+		errno = -port_refuse(error, ENOMEM, "too little memory for the XDP program: free some");
 		return NULL;
 	}
 	program->link_fd = -1;

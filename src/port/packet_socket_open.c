@@ -149,28 +149,27 @@ static int refuse(const struct packet_socket *ps, int number, char error[PORT_ER
 	switch (number) {
 	case EPERM:
 	case EACCES:
-		return afxdp_refuse(error, EPERM,
-				    "the kernel does not let this user open packet sockets: run as root, or "
-				    "with the capability CAP_NET_RAW");
+		return port_refuse(error, EPERM,
+				   "the kernel does not let this user open packet sockets: run as root, or "
+				   "with the capability CAP_NET_RAW");
 	case EAFNOSUPPORT:
 	case EPROTONOSUPPORT:
 	case ENOPROTOOPT:
-		return afxdp_refuse(
-			error, number,
-			"this kernel's packet sockets cannot do what is needed: use Linux 4.20 or "
-			"later with CONFIG_PACKET");
+		return port_refuse(error, number,
+				   "this kernel's packet sockets cannot do what is needed: use Linux 4.20 or "
+				   "later with CONFIG_PACKET");
 	case ENOMEM:
 	case ENOBUFS:
-		return afxdp_refuse(error, ENOMEM, "too little memory for a packet socket on %s: free some",
-				    ps->name);
+		return port_refuse(error, ENOMEM, "too little memory for a packet socket on %s: free some",
+				   ps->name);
 	case EMFILE:
 	case ENFILE:
-		return afxdp_refuse(error, number,
-				    "no file descriptor is left: raise the limit with 'ulimit -n'");
+		return port_refuse(error, number,
+				   "no file descriptor is left: raise the limit with 'ulimit -n'");
 	default:
-		return afxdp_refuse(error, number,
-				    "no packet socket can be opened on %s (%s): check 'ip link show %s'",
-				    ps->name, strerror(number), ps->name);
+		return port_refuse(error, number,
+				   "no packet socket can be opened on %s (%s): check 'ip link show %s'",
+				   ps->name, strerror(number), ps->name);
 	}
 }
 
@@ -254,15 +253,15 @@ int packet_socket_open(const struct packet_socket_config *config, struct port **
 	if (result < 0)
 		return result;
 	if (count > MIN_OF(max_ports, QUEUES_MAX))
-		return afxdp_refuse(error, EINVAL, "%u sockets on %s are too many: ask for %u at most", count,
-				    device.name, MIN_OF(max_ports, QUEUES_MAX));
+		return port_refuse(error, EINVAL, "%u sockets on %s are too many: ask for %u at most", count,
+				   device.name, MIN_OF(max_ports, QUEUES_MAX));
 	while (result == 0 && opened < count) {
 		struct packet_socket *ps = calloc(1, sizeof(*ps));
 
 		if (!ps) {
-			result = afxdp_refuse(error, ENOMEM,
-					      "too little memory for a packet socket on %s: free some",
-					      device.name);
+			result = port_refuse(error, ENOMEM,
+					     "too little memory for a packet socket on %s: free some",
+					     device.name);
 			break;
 		}
 		ps->fd = -1;

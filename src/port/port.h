@@ -89,4 +89,8 @@ static inline void port_close(struct port *port)
 		port->ops->close(port);
 }
 
+/* Why a port cannot be opened: writes the sentence and returns -number. */
+__attribute__((format(printf, 3, 4))) int port_refuse(char error[PORT_ERROR_BYTES], int number,
+						      const char *format, ...);
+
 #endif

@@ -35,17 +35,6 @@ struct opening {
 	uint32_t mtu;
 };
 
-__attribute__((format(printf, 3, 4))) static int refuse(char error[PORT_ERROR_BYTES], int number,
-							const char *format, ...)
-{
-	va_list arguments;
-
-	va_start(arguments, format);
-	vsnprintf(error, PORT_ERROR_BYTES, format, arguments);
-	va_end(arguments);
-	return -number;
-}
-
 /* --- what is there ------------------------------------------------------------- */
 
 static void name_request(struct ifreq *request, const char *name)
@@ -80,12 +69,13 @@ bool tap_is_device(const char *interface)
 static int refuse_clone_device(int number, char error[PORT_ERROR_BYTES])
 {
 	if (number == EACCES || number == EPERM)
-		return refuse(error, number,
-			      CLONE_DEVICE " may not be opened by this user: 'chmod 666 " CLONE_DEVICE
-					   "' as root, which most systems have done");
-	return refuse(error, number,
-		      CLONE_DEVICE " cannot be opened (%s): load the kernel's module with 'modprobe tun'",
-		      strerror(number));
+		return port_refuse(error, number,
+				   CLONE_DEVICE " may not be opened by this user: 'chmod 666 " CLONE_DEVICE
+						"' as root, which most systems have done");
+	return port_refuse(error, number,
+			   CLONE_DEVICE
+			   " cannot be opened (%s): load the kernel's module with 'modprobe tun'",
+			   strerror(number));
 }
 
 static int refuse_attach(const struct opening *opening, int number, char error[PORT_ERROR_BYTES])
@@ -94,24 +84,25 @@ static int refuse_attach(const struct opening *opening, int number, char error[P
 
 	switch (number) {
 	case EBUSY:
-		return refuse(error, number,
-			      "%s is in use by another program: stop it, or name another device", name);
+		return port_refuse(error, number,
+				   "%s is in use by another program: stop it, or name another device", name);
 	case EPERM:
-		return refuse(
+		return port_refuse(
 			error, number,
 			"this user may not make network devices: run it under 'unshare -rn', or as root "
 			"'ip tuntap add dev %s mode tap user NAME'",
 			name);
 	case E2BIG:
-		return refuse(error, number, "%s has no queue left: use fewer", name);
+		return port_refuse(error, number, "%s has no queue left: use fewer", name);
 	case EINVAL:
-		return refuse(error, number,
-			      "%s is no TAP device, or its queues do not fit: see 'ip -d link show %s'; with "
-			      "'multi_queue' it may have several",
-			      name, name);
+		return port_refuse(
+			error, number,
+			"%s is no TAP device, or its queues do not fit: see 'ip -d link show %s'; with "
+			"'multi_queue' it may have several",
+			name, name);
 	default:
-		return refuse(error, number, "%s cannot be used as a TAP device (%s): name another one", name,
-			      strerror(number));
+		return port_refuse(error, number, "%s cannot be used as a TAP device (%s): name another one",
+				   name, strerror(number));
 	}
 }
 
@@ -155,8 +146,8 @@ static int queue_add(struct opening *opening, struct port **port, char error[POR
 	tap = tap_port_new(fd);
 	if (!tap) {
 		close(fd);
-		return refuse(error, ENOMEM, "too little memory for the frames of %s: use fewer queues",
-			      opening->config->interface);
+		return port_refuse(error, ENOMEM, "too little memory for the frames of %s: use fewer queues",
+				   opening->config->interface);
 	}
 	*port = &tap->port;
 	return 0;
@@ -191,19 +182,19 @@ static int give_address(struct opening *opening, char error[PORT_ERROR_BYTES])
 	int result;
 
 	if (config->prefix_bits == 0 || config->prefix_bits > 31)
-		return refuse(error, EINVAL,
-			      "%s has no other host on it: give the address with its network, as in /24",
-			      config->interface);
+		return port_refuse(error, EINVAL,
+				   "%s has no other host on it: give the address with its network, as in /24",
+				   config->interface);
 	if (address == 0)
 		address = other_host(config->address, config->prefix_bits);
 	result = set_address(opening, SIOCSIFADDR, address);
 	if (result == 0)
 		result = set_address(opening, SIOCSIFNETMASK, UINT32_MAX << (32 - config->prefix_bits));
 	if (result < 0)
-		return refuse(error, -result,
-			      "the kernel's end of %s gets no address (%s): run it under 'unshare "
-			      "-rn', or as root",
-			      config->interface, strerror(-result));
+		return port_refuse(error, -result,
+				   "the kernel's end of %s gets no address (%s): run it under 'unshare "
+				   "-rn', or as root",
+				   config->interface, strerror(-result));
 	opening->kernel_address = address;
 	return 0;
 }
@@ -231,10 +222,11 @@ static int give_route(struct opening *opening, char error[PORT_ERROR_BYTES])
 	set_sockaddr(&route.rt_gateway, config->address);
 	if (ioctl(opening->control, SIOCADDRT, &route) == 0 || errno == EEXIST)
 		return 0;
-	return refuse(error, errno,
-		      "the kernel's end of %s gets no route to the source net (%s): see what 'ip route get "
-		      "%s' says, or take another net",
-		      config->interface, strerror(errno), ipv4_to_text(config->network, text));
+	return port_refuse(
+		error, errno,
+		"the kernel's end of %s gets no route to the source net (%s): see what 'ip route get "
+		"%s' says, or take another net",
+		config->interface, strerror(errno), ipv4_to_text(config->network, text));
 }
 
 static int bring_up(struct opening *opening, char error[PORT_ERROR_BYTES])
@@ -246,13 +238,14 @@ static int bring_up(struct opening *opening, char error[PORT_ERROR_BYTES])
 	if (ioctl(opening->control, SIOCGIFFLAGS, &request) == 0 && !(request.ifr_flags & IFF_UP)) {
 		request.ifr_flags = (short)(request.ifr_flags | IFF_UP);
 		if (ioctl(opening->control, SIOCSIFFLAGS, &request) < 0)
-			return refuse(error, errno,
-				      "interface %s is down: bring it up with 'ip link set %s up'", name,
-				      name);
+			return port_refuse(error, errno,
+					   "interface %s is down: bring it up with 'ip link set %s up'", name,
+					   name);
 	}
 	name_request(&request, name);
 	if (ioctl(opening->control, SIOCGIFMTU, &request) < 0)
-		return refuse(error, ENODEV, "interface %s went away while it was opened: try again", name);
+		return port_refuse(error, ENODEV, "interface %s went away while it was opened: try again",
+				   name);
 	opening->mtu = MIN_OF((uint32_t)MAX_OF(request.ifr_mtu, 68), MTU_MAX);
 	return 0;
 }
@@ -317,13 +310,15 @@ int tap_open(const struct tap_config *config, struct port **ports, uint32_t max_
 	int result;
 
 	if (!config->interface || !config->interface[0] || strlen(config->interface) >= IFNAMSIZ)
-		return refuse(error, EINVAL, "no TAP device is named: name one, in at most %d characters",
-			      IFNAMSIZ - 1);
+		return port_refuse(error, EINVAL,
+				   "no TAP device is named: name one, in at most %d characters",
+				   IFNAMSIZ - 1);
 	if (config->queues > MIN_OF(max_ports, (uint32_t)QUEUES_MAX))
-		return refuse(error, ENOSPC, "%u queues of %s are too many: there is room for %u",
-			      config->queues, config->interface, MIN_OF(max_ports, (uint32_t)QUEUES_MAX));
+		return port_refuse(error, ENOSPC, "%u queues of %s are too many: there is room for %u",
+				   config->queues, config->interface,
+				   MIN_OF(max_ports, (uint32_t)QUEUES_MAX));
 	if (config->must_exist && if_nametoindex(config->interface) == 0)
-		return refuse(
+		return port_refuse(
 			error, ENODEV,
 			"there is no device %s, and for a VLAN none is made: 'ip tuntap add %s mode tap', "
 			"and give "
@@ -331,8 +326,8 @@ int tap_open(const struct tap_config *config, struct port **ports, uint32_t max_
 			config->interface, config->interface, config->interface);
 	opening.control = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (opening.control < 0)
-		return refuse(error, errno, "no socket to ask the kernel about %s: %s", config->interface,
-			      strerror(errno));
+		return port_refuse(error, errno, "no socket to ask the kernel about %s: %s",
+				   config->interface, strerror(errno));
 	opening.created = if_nametoindex(config->interface) == 0;
 	name_request(&opening.request, config->interface);
 	result = open_queues(&opening, ports, error);

@@ -25,17 +25,6 @@ struct hello {
 	uint32_t version, slots, slot_bytes, checksums;
 };
 
-__attribute__((format(printf, 3, 4))) static int refuse(char error[PORT_ERROR_BYTES], int number,
-							const char *format, ...)
-{
-	va_list arguments;
-
-	va_start(arguments, format);
-	vsnprintf(error, PORT_ERROR_BYTES, format, arguments);
-	va_end(arguments);
-	return -number;
-}
-
 /* --- who listens ------------------------------------------------------------------------- */
 
 /* A descriptor that holds the lock, or a negative errno. */
@@ -107,27 +96,28 @@ static int listen_there(struct wire_meet *meet, bool stale)
 static int refuse_path(const char *path, int number, char error[PORT_ERROR_BYTES])
 {
 	if (number == EADDRINUSE)
-		return refuse(error, number,
-			      "%.150s is there and no socket of c10m: give --wire another path", path);
+		return port_refuse(error, number,
+				   "%.150s is there and no socket of c10m: give --wire another path", path);
 	if (number == EACCES)
-		return refuse(error, number,
-			      "%.150s belongs to another user: run both ends as the same one, or give --wire "
-			      "another path",
-			      path);
+		return port_refuse(
+			error, number,
+			"%.150s belongs to another user: run both ends as the same one, or give --wire "
+			"another path",
+			path);
 	if (number == EPERM) /* -1 has another meaning */
-		return refuse(error, ENOTSUP,
-			      "no socket can be made at %.120s: give --wire a path in a folder such as "
-			      "/run/user or /tmp",
-			      path);
+		return port_refuse(error, ENOTSUP,
+				   "no socket can be made at %.120s: give --wire a path in a folder such as "
+				   "/run/user or /tmp",
+				   path);
 	if (number == EBUSY || number == EAGAIN)
-		return refuse(
+		return port_refuse(
 			error, number,
 			"%.120s is busy (%s): try again in a moment, or give --wire a path in a folder of "
 			"your own",
 			path, strerror(number));
-	return refuse(error, number,
-		      "no wire at %.120s (%s): give --wire a path in a folder that you may write", path,
-		      strerror(number));
+	return port_refuse(error, number,
+			   "no wire at %.120s (%s): give --wire a path in a folder that you may write", path,
+			   strerror(number));
 }
 
 int wire_meet_open(struct wire_meet *meet, const char *path, uint32_t patience_ms,
@@ -138,8 +128,9 @@ int wire_meet_open(struct wire_meet *meet, const char *path, uint32_t patience_m
 
 	*meet = (struct wire_meet){.address.sun_family = AF_UNIX, .listener = -1};
 	if (!path || !path[0] || strlen(path) >= sizeof(meet->address.sun_path))
-		return refuse(error, EINVAL, "--wire takes the path of a socket, in at most %zu characters",
-			      sizeof(meet->address.sun_path) - 1);
+		return port_refuse(error, EINVAL,
+				   "--wire takes the path of a socket, in at most %zu characters",
+				   sizeof(meet->address.sun_path) - 1);
 	memcpy(meet->address.sun_path, path, strlen(path));
 	lock = lock_folder(meet, patience_ms);
 	if (lock < 0)

@@ -48,14 +48,6 @@ static void ask(c10m_client *client, struct place *place, unsigned bits)
 		announce(client);
 }
 
-#if defined(__x86_64__) || defined(__i386__)
-#define RELAX() __builtin_ia32_pause()
-#elif defined(__aarch64__)
-#define RELAX() __asm__ volatile("yield")
-#else
-#define RELAX() __asm__ volatile("")
-#endif
-
 static uint64_t deadline_of(int timeout_ms)
 {
 	if (timeout_ms <= 0)
@@ -87,7 +79,7 @@ static bool wait_for_bell(c10m_client *client, unsigned sequence, uint64_t deadl
 	spin_end_ns = MIN_OF(now_ns + client->spin_ns, deadline_ns);
 	while (atomic_load_explicit(&client->sequence, memory_order_acquire) == sequence &&
 	       now_ns < spin_end_ns) {
-		RELAX();
+		RELAX_PROCESSOR();
 		now_ns = sys_now_ns();
 	}
 	if (now_ns >= deadline_ns)

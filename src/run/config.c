@@ -157,12 +157,12 @@ static bool set_fault(void *target, const char *text, char error[OPTIONS_ERROR_B
 
 const struct option_spec run_options[] = {
 	{"interface", "IF",
-	 "network interface to serve on (required). A name that starts with tap and does\n"
-	 "not exist is made, with the kernel of this machine at the other end",
+	 "network interface to use (required, unless there is --wire). A name that starts with\n"
+	 "tap and does not exist is made, with the kernel of this machine at the other end",
 	 .kind = OPTION_TEXT, AT(interface)},
 	{"address", "A/LEN",
-	 "IPv4 address of the server and the length of its network's prefix (required).\n"
-	 "It must not be used by this or another host. Without /LEN the interface's\n"
+	 "IPv4 address to have and the length of its network's prefix (required, unless there is\n"
+	 "--shared). It must not be used by this or another host. Without /LEN the interface's\n"
 	 "own network is taken",
 	 CUSTOM(set_address)},
 	{"shared", NULL,
@@ -202,7 +202,7 @@ const struct option_spec run_options[] = {
 	 "host of the network",
 	 CUSTOM(set_tap_address)},
 	{"port", "P", "TCP port to listen on, instead of the service's own", NUMBER(port, 1, 65535)},
-	{"connections", "N", "connections at most (100000); 10k and 10M are understood",
+	{"connections", "N", "connections at most (100000; c10m load: 1000); 10k and 10M are understood",
 	 NUMBER(connections, 1, RUN_CONNECTIONS_MAX)},
 	{"half-open", "N",
 	 "connections in their handshake at most, beyond that SYN cookies are used;\n"
@@ -245,7 +245,7 @@ const struct option_spec run_options[] = {
 	 "up to where receive windows grow that the services leave to c10m (4 MB); 65536: they\n"
 	 "do not",
 	 NUMBER(receive_max_bytes, 65536, 1u << 30)},
-	{"time-wait-ms", "MS", "how long an ended connection is remembered (60000)",
+	{"time-wait-ms", "MS", "how long an ended connection is remembered (60000; c10m load: 100)",
 	 NUMBER(time_wait_ms, 1, 600000)},
 	{"fin-wait-ms", "MS", "how long a closed connection waits for the peer's FIN (60000)",
 	 NUMBER(fin_wait2_ms, 1, 600000)},

@@ -46,7 +46,7 @@ static int parse(int argc, char **argv, const char *name, const struct run_progr
 		 const struct c10m_service *services, uint32_t service_count, struct run_config *config)
 {
 	char error[OPTIONS_ERROR_BYTES], usage[TEXT_BYTES], about[TEXT_BYTES];
-	struct option_group groups[2] = {{"options of every server", run_options, run_option_count, config}};
+	struct option_group groups[2] = {{"options of every program", run_options, run_option_count, config}};
 	struct option_page page = {program->usage, program->about, groups, 1};
 
 	if (program->extra) {

@@ -40,8 +40,8 @@ static int placeholder_bind(uint32_t address, uint16_t port)
 	return -saved;
 }
 
-static int port_refuse(uint32_t address, const struct c10m_service *service, int number,
-		       char error[SHARED_ERROR_BYTES])
+static int tcp_port_refuse(uint32_t address, const struct c10m_service *service, int number,
+			   char error[SHARED_ERROR_BYTES])
 {
 	char text[IPV4_TEXT_BYTES], owner[PORT_OWNER_BYTES];
 
@@ -85,7 +85,7 @@ static int address_reserve(struct shared *shared, struct shared_address *entry,
 
 		if (service->port && fd < 0) {
 			address_release(shared, entry);
-			return port_refuse(entry->address, service, -fd, error);
+			return tcp_port_refuse(entry->address, service, -fd, error);
 		}
 		entry->placeholders[i] = fd;
 	}

@@ -193,14 +193,6 @@ static bool others_wait(const struct worker *worker)
 
 /* --- rest -------------------------------------------------------------------- */
 
-#if defined(__x86_64__) || defined(__i386__)
-#define RELAX() __builtin_ia32_pause()
-#elif defined(__aarch64__)
-#define RELAX() __asm__ volatile("yield")
-#else
-#define RELAX() __asm__ volatile("")
-#endif
-
 static uint64_t hooks_deadline_us(const struct worker *worker)
 {
 	uint64_t at_us = UINT64_MAX;
@@ -319,7 +311,7 @@ static void rest(struct worker *worker)
 	else if (idle_ns >= worker->spin_ns / 2)
 		sched_yield();
 	else
-		RELAX();
+		RELAX_PROCESSOR();
 }
 
 /* --- the loop ---------------------------------------------------------------- */

@@ -492,11 +492,39 @@ unsigned open_client(struct test *t)
 	return slot;
 }
 
-struct test *begin_open(void)
+static struct test *start_and_open(struct test *t)
 {
-	struct test *t = test_begin();
-
 	test_start(t);
 	open_server(t);
 	return t;
+}
+
+struct test *begin_open(void)
+{
+	return start_and_open(test_begin());
+}
+
+struct test *begin_unread(uint32_t receive_bytes)
+{
+	struct test *t = test_begin();
+
+	t->services[0].receive_bytes = receive_bytes;
+	t->app.consume = 0;
+	return start_and_open(t);
+}
+
+struct test *begin_with_timestamps(void)
+{
+	struct test *t = test_begin();
+
+	t->peer->offer_timestamps = true;
+	return start_and_open(t);
+}
+
+struct test *begin_nodelay(void)
+{
+	struct test *t = test_begin();
+
+	t->services[0].flags = C10M_NODELAY;
+	return start_and_open(t);
 }

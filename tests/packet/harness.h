@@ -241,6 +241,11 @@ unsigned open_server(struct test *t);
 /* A connection that the stack opened to the current peer. */
 unsigned open_client(struct test *t);
 struct test *begin_open(void); /* begin, start, open_server */
+/* The same, and the application reads nothing: so much is kept for it; 0: the default. */
+struct test *begin_unread(uint32_t receive_bytes);
+/* The same as begin_open, ... */
+struct test *begin_with_timestamps(void);
+struct test *begin_nodelay(void); /* without Nagle */
 struct stack_usage usage(struct test *t);
 uint8_t stream_byte(uint64_t position);
 

@@ -9,16 +9,6 @@
 #define IP  ETH_HEADER_BYTES
 #define TCP (ETH_HEADER_BYTES + IPV4_HEADER_BYTES)
 
-static struct test *begin_timestamps(void)
-{
-	struct test *t = test_begin();
-
-	t->peer->offer_timestamps = true;
-	test_start(t);
-	open_server(t);
-	return t;
-}
-
 /* The connection lives and takes data at this number. */
 static void still_works(struct test *t, uint32_t seq)
 {
@@ -230,7 +220,7 @@ static void every_set_of_flags(void **state)
 /* proves RFC7323-11 */
 static void paws_drops_old_timestamps(void **state)
 {
-	struct test *t = begin_timestamps();
+	struct test *t = begin_with_timestamps();
 
 	(void)state;
 	still_works(t, 1);
@@ -245,7 +235,7 @@ static void paws_drops_old_timestamps(void **state)
 /* proves RFC7323-11 */
 static void paws_does_not_stop_resets(void **state)
 {
-	struct test *t = begin_timestamps();
+	struct test *t = begin_with_timestamps();
 
 	(void)state;
 	inject(t, "R seq 1 ts -1000");
@@ -255,7 +245,7 @@ static void paws_does_not_stop_resets(void **state)
 
 static void equal_timestamps_are_good(void **state)
 {
-	struct test *t = begin_timestamps();
+	struct test *t = begin_with_timestamps();
 
 	(void)state;
 	t->app.quiet = true;
@@ -272,7 +262,7 @@ static void equal_timestamps_are_good(void **state)
 /* proves RFC7323-07 */
 static void missing_timestamp(void **state)
 {
-	struct test *t = begin_timestamps();
+	struct test *t = begin_with_timestamps();
 
 	(void)state;
 	inject(t, "P. seq 1 ack 1 len 10 nots");
@@ -290,7 +280,7 @@ static void missing_timestamp(void **state)
 /* proves RFC7323-06, RFC7323-10 */
 static void echoed_timestamps(void **state)
 {
-	struct test *t = begin_timestamps();
+	struct test *t = begin_with_timestamps();
 
 	(void)state;
 	t->app.quiet = true;
@@ -312,7 +302,7 @@ static void echoed_timestamps(void **state)
 /* proves RFC7323-12 */
 static void timestamps_after_a_very_long_silence(void **state)
 {
-	struct test *t = begin_timestamps();
+	struct test *t = begin_with_timestamps();
 
 	(void)state;
 	pass_ms(t, 25ULL * 24 * 3600 * 1000);
@@ -326,7 +316,7 @@ static void timestamps_after_a_very_long_silence(void **state)
 /* proves RFC7323-10 */
 static void timestamps_of_refused_segments_teach_nothing(void **state)
 {
-	struct test *t = begin_timestamps();
+	struct test *t = begin_with_timestamps();
 
 	(void)state;
 	inject(t, ". seq -5000 ack 1 ts 1000000");
@@ -345,7 +335,7 @@ static void timestamps_of_refused_segments_teach_nothing(void **state)
  * section 4, RFC 9293 section 3.5.1). */
 static void syn_without_timestamps_is_challenged(void **state)
 {
-	struct test *t = begin_timestamps();
+	struct test *t = begin_with_timestamps();
 
 	(void)state;
 	inject(t, "S seq 5000 win 1000 mss 1460 nots");
@@ -503,7 +493,7 @@ static void ip_options_are_skipped(void **state)
 /* proves RFC9293-MUST-7 */
 static void trap_option_of_length_0_or_1(void **state)
 {
-	struct test *t = begin_timestamps();
+	struct test *t = begin_with_timestamps();
 	uint8_t frame[FRAME_ROOM];
 
 	(void)state;
@@ -526,7 +516,7 @@ static void trap_option_of_length_0_or_1(void **state)
 /* proves RFC9293-MUST-7 */
 static void option_beyond_the_header(void **state)
 {
-	struct test *t = begin_timestamps();
+	struct test *t = begin_with_timestamps();
 	uint8_t frame[FRAME_ROOM];
 	uint32_t bytes = build(t, frame, ". seq 1 ack 1");
 

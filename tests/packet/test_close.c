@@ -109,12 +109,9 @@ static void fin_with_data(void **state)
 /* The end is told when all was consumed, not before. */
 static void eof_waits_for_unread_data(void **state)
 {
-	struct test *t = test_begin();
+	struct test *t = begin_unread(0);
 
 	(void)state;
-	t->app.consume = 0;
-	test_start(t);
-	open_server(t);
 	inject(t, "FP. seq 1 ack 1 len 100");
 	expect_event(t, "data 100");
 	expect(t, ". seq 1 ack 102");
@@ -416,12 +413,9 @@ static void data_after_close_is_reset(void **state)
 /* proves RFC9293-SHLD-3 */
 static void close_with_unread_data_is_reset(void **state)
 {
-	struct test *t = test_begin();
+	struct test *t = begin_unread(0);
 
 	(void)state;
-	t->app.consume = 0;
-	test_start(t);
-	open_server(t);
 	inject(t, "P. seq 1 ack 1 len 10");
 	expect_event(t, "data 10");
 	expect_after(t, 40, ". seq 1 ack 11");
@@ -670,13 +664,10 @@ static void reset_in_last_ack_with_data_out(void **state)
 
 static void reset_gives_unread_data_back(void **state)
 {
-	struct test *t = test_begin();
+	struct test *t = begin_unread(0);
 
 	(void)state;
-	t->app.consume = 0;
 	t->app.quiet = true;
-	test_start(t);
-	open_server(t);
 	inject(t, ". seq 1 ack 1 len 1000");
 	inject(t, ". seq 2001 ack 1 len 1000"); /* and what is out of order */
 	discard_out(t);

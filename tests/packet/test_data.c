@@ -283,13 +283,9 @@ static void beyond_the_window(void **state)
 /* proves RFC9293-EV-05 */
 static void window_edge_exactly(void **state)
 {
-	struct test *t = test_begin();
+	struct test *t = begin_unread(1000);
 
 	(void)state;
-	t->services[0].receive_bytes = 1000;
-	t->app.consume = 0;
-	test_start(t);
-	open_server(t);
 	inject(t, ". seq 1 ack 1 len 900");
 	expect_event(t, "data 900");
 	expect_after(t, 40, ". seq 1 ack 901 win 100");
@@ -369,13 +365,10 @@ static void partly_consumed_data_is_offered_again(void **state)
 /* A message that came byte by byte, behind a hole too, is at last offered whole. */
 static void message_in_small_pieces_is_offered_whole(void **state)
 {
-	struct test *t = test_begin();
+	struct test *t = begin_unread(0);
 
 	(void)state;
-	t->app.consume = 0;
 	t->app.quiet = true;
-	test_start(t);
-	open_server(t);
 	for (unsigned i = 0; i < 20; i++) {
 		inject(t, ". seq %u ack 1 len 100", 1 + 100 * (i ^ 1));
 		discard_out(t);
@@ -397,12 +390,9 @@ static void message_in_small_pieces_is_offered_whole(void **state)
 
 static void unread_data_waits_for_resume(void **state)
 {
-	struct test *t = test_begin();
+	struct test *t = begin_unread(0);
 
 	(void)state;
-	t->app.consume = 0;
-	test_start(t);
-	open_server(t);
 	for (unsigned i = 0; i < 5; i++) {
 		inject(t, ". seq %u ack 1 len 1000", 1 + 1000 * i);
 		expect_event(t, "data %u", i < 2 ? 1000 * (i + 1) : 2032); /* a piece as long as its chunk */
@@ -423,12 +413,9 @@ static void unread_data_waits_for_resume(void **state)
 /* An application that looks at c10m_send_room first, and leaves a request unread, is asked again. */
 static void unread_data_is_offered_when_output_is_acknowledged(void **state)
 {
-	struct test *t = test_begin();
+	struct test *t = begin_unread(0);
 
 	(void)state;
-	t->app.consume = 0;
-	test_start(t);
-	open_server(t);
 	app_send(t, 0, 1000);
 	discard_out(t);
 	inject(t, "P. seq 1 ack 1 len 100");
@@ -449,14 +436,10 @@ static void unread_data_is_offered_when_output_is_acknowledged(void **state)
 /* proves RFC9293-MUST-39 */
 static void window_reopens_without_silliness(void **state)
 {
-	struct test *t = test_begin();
+	struct test *t = begin_unread(4000);
 
 	(void)state;
-	t->services[0].receive_bytes = 4000;
-	t->app.consume = 0;
 	t->app.quiet = true;
-	test_start(t);
-	open_server(t);
 	mark(t);
 	inject(t, ". seq 1 ack 1 len 1460");
 	inject(t, ". seq 1461 ack 1 len 1460");
@@ -479,16 +462,12 @@ static void window_reopens_without_silliness(void **state)
 /* proves RFC9293-SHLD-14 */
 static void window_never_shrinks(void **state)
 {
-	struct test *t = test_begin();
+	struct test *t = begin_unread(10000);
 	struct tcp_segment segment;
 	uint32_t edge = 0, seq = 1;
 
 	(void)state;
-	t->services[0].receive_bytes = 10000;
-	t->app.consume = 0;
 	t->app.quiet = true;
-	test_start(t);
-	open_server(t);
 	for (unsigned i = 0; i < 20; i++) {
 		uint32_t relative;
 
@@ -616,12 +595,9 @@ static void nagle_keeps_small_segments(void **state)
 /* proves RFC9293-MUST-17 */
 static void nodelay_sends_at_once(void **state)
 {
-	struct test *t = test_begin();
+	struct test *t = begin_nodelay();
 
 	(void)state;
-	t->services[0].flags = C10M_NODELAY;
-	test_start(t);
-	open_server(t);
 	for (unsigned i = 0; i < 4; i++) {
 		app_send(t, 0, 10);
 		expect(t, "P. seq %u ack 1 len 10", 1 + 10 * i);

@@ -14,6 +14,9 @@
 	"+.1 < . 1:1(0) ack 1 win 65535\n" \
 	"+0 accept(3, ..., ...) = 4\n"
 
+/* Ten bytes are under way. */
+#define WRITTEN OPEN "+0 write(4, ..., 10) = 10\n"
+
 static struct drill_script script;
 
 /* Runs it; what is wrong must begin with `where`, and hold both texts. */
@@ -62,16 +65,15 @@ static void expectations_that_fail(void **state)
 {
 	(void)state;
 	wrong(OPEN "+0 > . 1:1(0) ack 1\n", "8:1", "nothing came out", "expected: > . 1:1(0) ack 1");
-	wrong(OPEN "+0 write(4, ..., 10) = 10\n+0 > P. 1:11(10) ack 2\n", "9:1", "acknowledgement number",
+	wrong(WRITTEN "+0 > P. 1:11(10) ack 2\n", "9:1", "acknowledgement number",
 	      "came out: 0.100000 > P. 1:11(10) ack 1");
-	wrong(OPEN "+0 write(4, ..., 10) = 10\n+0 > . 1:11(10) ack 1\n", "9:1", "flags", "> P. 1:11(10)");
-	wrong(OPEN "+0 write(4, ..., 10) = 10\n+0 > P. 1:10(9) ack 1\n", "9:1", "length", "> P. 1:11(10)");
-	wrong(OPEN "+0 write(4, ..., 10) = 10\n+0 > P. 1:11(10) ack 1 win 5\n", "9:1", "window", "win 65535");
-	wrong(OPEN "+0 write(4, ..., 10) = 10\n+0 > P. 1:11(10) ack 1 <nop,nop>\n", "9:1", "options", "");
-	wrong(OPEN "+0 write(4, ..., 10) = 10\n+0 > [ect0] P. 1:11(10) ack 1\n", "9:1", "ECN mark", "");
-	wrong(OPEN "+0 write(4, ..., 10) = 10\n+.5 > P. 1:11(10) ack 1\n", "9:1", "at another time",
-	      "0.600000");
-	wrong(OPEN "+0 write(4, ..., 10) = 10\n", "8:1", "nobody expected", "P. 1:11(10)");
+	wrong(WRITTEN "+0 > . 1:11(10) ack 1\n", "9:1", "flags", "> P. 1:11(10)");
+	wrong(WRITTEN "+0 > P. 1:10(9) ack 1\n", "9:1", "length", "> P. 1:11(10)");
+	wrong(WRITTEN "+0 > P. 1:11(10) ack 1 win 5\n", "9:1", "window", "win 65535");
+	wrong(WRITTEN "+0 > P. 1:11(10) ack 1 <nop,nop>\n", "9:1", "options", "");
+	wrong(WRITTEN "+0 > [ect0] P. 1:11(10) ack 1\n", "9:1", "ECN mark", "");
+	wrong(WRITTEN "+.5 > P. 1:11(10) ack 1\n", "9:1", "at another time", "0.600000");
+	wrong(WRITTEN "", "8:1", "nobody expected", "P. 1:11(10)");
 	wrong(OPEN "+0 write(4, ..., 10) = 11\n", "8:1", "write gave 10", "");
 	wrong(OPEN "+0 read(4, ..., 10) = 11\n", "8:1", "read waits", "");
 	wrong(OPEN "+0...0.1 read(4, ..., 10) = 1\n", "8:1", "waits still", "");
@@ -91,8 +93,8 @@ static void scripts_that_are_right(void **state)
 {
 	(void)state;
 	good("--no_sack # a comment\n/* and\n one */ // one more\n" OPEN);
-	good(OPEN "+0 write(4, ..., 10) = 10\n* > P. 1:11(10) ack 1\n");
-	good(OPEN "+0 write(4, ..., 10) = 10\n+0~+1 > P. 1:11(10) ack 1 <...>\n");
+	good(WRITTEN "* > P. 1:11(10) ack 1\n");
+	good(WRITTEN "+0~+1 > P. 1:11(10) ack 1 <...>\n");
 	good(OPEN "+0...0.1 read(4, ..., 10) = 10\n+.1 < . 1:11(10) ack 1 win 900\n* > . 1:1(0) ack 11\n");
 	good(OPEN "+0 read(9, ..., 10) = -1 EBADF (Bad file descriptor)\n+0 write(4, ..., 1) = ?\n* > P. "
 		  "1:2(1) ack "

@@ -50,13 +50,10 @@ static void lost_message_is_sent_again_from_the_one_copy(void **state)
 
 static void long_message_goes_in_segments(void **state)
 {
-	struct test *t = test_begin();
+	struct test *t = begin_nodelay();
 	struct done done = {0};
 
 	(void)state;
-	t->services[0].flags = C10M_NODELAY;
-	test_start(t);
-	open_server(t);
 	fan_out(t, message_at_position(t, 0, 5000), &done);
 	for (unsigned i = 0; i < 3; i++)
 		expect(t, ". seq %u ack 1 len 1460", 1 + 1460 * i);

@@ -366,13 +366,10 @@ static void duplicates_without_end(void **state)
 static void echoed_timestamps_that_lie(void **state)
 {
 	static const uint32_t lies[] = {1, 0x7fffffffu, 0x80000000u, 0xffffffffu};
-	struct test *t = test_begin();
+	struct test *t = begin_with_timestamps();
 	uint32_t ack = 1;
 
 	(void)state;
-	t->peer->offer_timestamps = true;
-	test_start(t);
-	open_server(t);
 	for (unsigned i = 0; i < ARRAY_COUNT(lies); i++) {
 		app_send(t, 0, 100);
 		discard_out(t);

@@ -145,12 +145,9 @@ static void karn(void **state)
 /* proves RFC6298-06, RFC7323-09 */
 static void timestamps_measure_retransmissions(void **state)
 {
-	struct test *t = test_begin();
+	struct test *t = begin_with_timestamps();
 
 	(void)state;
-	t->peer->offer_timestamps = true;
-	test_start(t);
-	open_server(t);
 	app_send(t, 0, 100);
 	expect(t, "P. seq 1 ack 1 len 100");
 	expect_after(t, 200, "P. seq 1 ack 1 len 100");
@@ -225,13 +222,10 @@ static void trap_timer_is_never_lost(void **state)
 
 static void small_segments_are_sent_again_together(void **state)
 {
-	struct test *t = test_begin();
+	struct test *t = begin_nodelay();
 	struct tcp_segment segment;
 
 	(void)state;
-	t->services[0].flags = C10M_NODELAY;
-	test_start(t);
-	open_server(t);
 	for (unsigned i = 0; i < 3; i++) {
 		app_send(t, 0, 100);
 		expect(t, "P. seq %u ack 1 len 100", 1 + 100 * i);

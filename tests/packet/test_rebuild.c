@@ -97,13 +97,10 @@ static void delayed_acknowledgement_goes_on(void **state)
 
 static void holes_and_unread_data_survive(void **state)
 {
-	struct test *t = test_begin();
+	struct test *t = begin_unread(0);
 
 	(void)state;
 	t->app.quiet = true;
-	t->app.consume = 0;
-	test_start(t);
-	open_server(t);
 	inject(t, ". seq 1 ack 1 len 500");
 	inject(t, ". seq 1001 ack 1 len 500");
 	expect(t, ". seq 1 ack 501");

@@ -67,21 +67,25 @@ static void window_that_shrinks_below_what_is_in_flight(void **state)
 	test_finish(t);
 }
 
+/* The application reads nothing, and all room is taken. */
+static struct test *begin_closed_window(void)
+{
+	struct test *t = begin_unread(1000);
+
+	t->app.quiet = true;
+	inject(t, ". seq 1 ack 1 len 1000");
+	pass_ms(t, 41);
+	expect(t, ". seq 1 ack 1001 win 0");
+	return t;
+}
+
 /* An application that does not read for hours: each probe hears that the window is closed.
  * proves RFC9293-MAY-8 */
 static void window_closed_for_hours(void **state)
 {
-	struct test *t = test_begin();
+	struct test *t = begin_closed_window();
 
 	(void)state;
-	t->services[0].receive_bytes = 1000;
-	t->app.consume = 0;
-	t->app.quiet = true;
-	test_start(t);
-	open_server(t);
-	inject(t, ". seq 1 ack 1 len 1000");
-	pass_ms(t, 41);
-	expect(t, ". seq 1 ack 1001 win 0");
 	for (unsigned i = 0; i < 100; i++) {
 		pass_ms(t, 120 * 1000);
 		expect_nothing(t);
@@ -95,17 +99,9 @@ static void window_closed_for_hours(void **state)
 /* RFC 9293 section 3.4: resets count, whatever the window. */
 static void closed_window_takes_a_reset(void **state)
 {
-	struct test *t = test_begin();
+	struct test *t = begin_closed_window();
 
 	(void)state;
-	t->services[0].receive_bytes = 1000;
-	t->app.consume = 0;
-	t->app.quiet = true;
-	test_start(t);
-	open_server(t);
-	inject(t, ". seq 1 ack 1 len 1000");
-	pass_ms(t, 41);
-	expect(t, ". seq 1 ack 1001 win 0");
 	inject(t, "R seq 1001");
 	expect_event(t, "close reset");
 	test_finish(t);
@@ -206,13 +202,10 @@ static void reset_that_carries_data(void **state)
 /* proves RFC9293-MUST-61 */
 static void push_where_the_queue_ends(void **state)
 {
-	struct test *t = test_begin();
+	struct test *t = begin_nodelay();
 	struct tcp_segment segment;
 
 	(void)state;
-	t->services[0].flags = C10M_NODELAY;
-	test_start(t);
-	open_server(t);
 	app_send(t, 0, 3000);
 	for (unsigned i = 0; i < 3; i++) {
 		next_segment(t, &segment);
@@ -565,13 +558,10 @@ static void scale_outside_of_a_syn_means_nothing(void **state)
  * proves RFC7323-13 */
 static void timestamps_tick_in_milliseconds(void **state)
 {
-	struct test *t = test_begin();
+	struct test *t = begin_with_timestamps();
 	uint32_t before;
 
 	(void)state;
-	t->peer->offer_timestamps = true;
-	test_start(t);
-	open_server(t);
 	t->app.quiet = true;
 	inject(t, "P. seq 5 ack 1 len 1");
 	expect(t, ". seq 1 ack 1");
@@ -589,13 +579,10 @@ static void timestamps_tick_in_milliseconds(void **state)
  * proves RFC7323-09 */
 static void echoes_without_news_measure_nothing(void **state)
 {
-	struct test *t = test_begin();
+	struct test *t = begin_with_timestamps();
 	uint32_t srtt_us;
 
 	(void)state;
-	t->peer->offer_timestamps = true;
-	test_start(t);
-	open_server(t);
 	app_send(t, 0, 100);
 	expect(t, "P. seq 1 ack 1 len 100");
 	pass_ms(t, 10);
@@ -612,13 +599,10 @@ static void echoes_without_news_measure_nothing(void **state)
  * proves RFC7323-09, RFC6298-06 */
 static void echoes_measure_what_was_sent_again(void **state)
 {
-	struct test *t = test_begin();
+	struct test *t = begin_with_timestamps();
 	uint32_t old;
 
 	(void)state;
-	t->peer->offer_timestamps = true;
-	test_start(t);
-	open_server(t);
 	app_send(t, 0, 100);
 	expect(t, "P. seq 1 ack 1 len 100");
 	old = t->peer->ts_seen;

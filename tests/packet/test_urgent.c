@@ -70,12 +70,9 @@ static void urgent_data_that_waits_to_be_read(void **state)
 /* The peer's FIN takes a sequence number, and is no byte. */
 static void urgent_data_that_waits_before_the_end(void **state)
 {
-	struct test *t = test_begin();
+	struct test *t = begin_unread(0);
 
 	(void)state;
-	t->app.consume = 0;
-	test_start(t);
-	open_server(t);
 	inject(t, "FPU. seq 1 ack 1 len 10 urg 8");
 	expect_event(t, "urgent 8");
 	expect_event(t, "data 10");
@@ -108,13 +105,9 @@ static void pointers_to_what_is_over(void **state)
 /* proves RFC9293-MUST-66 */
 static void urgent_before_a_closed_window(void **state)
 {
-	struct test *t = test_begin();
+	struct test *t = begin_unread(1000);
 
 	(void)state;
-	t->services[0].receive_bytes = 1000;
-	t->app.consume = 0;
-	test_start(t);
-	open_server(t);
 	inject(t, "P. seq 1 ack 1 len 1000");
 	expect_event(t, "data 1000");
 	expect_after(t, 40, ". seq 1 ack 1001 win 0");

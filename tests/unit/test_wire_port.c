@@ -20,6 +20,7 @@
 
 #include <cmocka.h>
 
+#include "numbered_frames.h"
 #include "port/wire_meet.h"
 #include "port/wire_port.h"
 
@@ -118,44 +119,6 @@ static void open_both(struct port *ends[2])
 	ends[1] = joining.port;
 	look(ends[0]); /* its greeting */
 	assert_true(wire_is_plugged(ends[0]) && wire_is_plugged(ends[1]));
-}
-
-/* Every frame says its number, in a length and a filling that follow from it. */
-static void write_frame(struct packet *packet, uint32_t number)
-{
-	packet->bytes = 64 + number * 7 % 1000;
-	memcpy(packet->data, &number, sizeof(number));
-	memset(packet->data + 4, (int)(number & 0xff), 60);
-	packet->data[packet->bytes - 1] = (uint8_t)(number >> 8);
-}
-
-static bool frame_is(const struct packet *packet, uint32_t number)
-{
-	uint32_t written;
-
-	memcpy(&written, packet->data, sizeof(written));
-	return written == number && packet->bytes == 64 + number * 7 % 1000 &&
-	       packet->data[40] == (number & 0xff) &&
-	       packet->data[packet->bytes - 1] == ((number >> 8) & 0xff) &&
-	       packet->checksum == PACKET_CSUM_NONE;
-}
-
-static void send_one(struct port *port, uint32_t number)
-{
-	struct packet packet;
-
-	assert_int_equal(port_tx_reserve(port, &packet, 1), 1);
-	write_frame(&packet, number);
-	port_tx_submit(port, &packet, 1, 1);
-}
-
-static void receive_one(struct port *port, uint32_t number)
-{
-	struct packet packet;
-
-	assert_int_equal(port_rx(port, &packet, 1), 1);
-	assert_true(frame_is(&packet, number));
-	port_rx_release(port, &packet, 1);
 }
 
 /* --- frames ------------------------------------------------------------------------------ */
