@@ -297,13 +297,13 @@ static int tags_check(const struct afxdp_config *config, const struct afxdp_devi
 	if (!config->vlan || !device->takes_tags || (veth && !config->tags_must_show))
 		return 0;
 	if (veth)
-		return afxdp_refuse(error, EOPNOTSUPP,
-				    "the kernel at the other end of %s may keep VLAN tags beside its frames: "
-				    "say 'ethtool -K IF txvlan off' there, and --via afxdp here",
-				    device->name);
-	return afxdp_refuse(error, EOPNOTSUPP,
-			    "%s takes VLAN tags off before XDP sees them: say 'ethtool -K %s rxvlan off'",
-			    device->name, device->name);
+		return port_refuse(error, EOPNOTSUPP,
+				   "the kernel at the other end of %s may keep VLAN tags beside its frames: "
+				   "say 'ethtool -K IF txvlan off' there, and --via afxdp here",
+				   device->name);
+	return port_refuse(error, EOPNOTSUPP,
+			   "%s takes VLAN tags off before XDP sees them: say 'ethtool -K %s rxvlan off'",
+			   device->name, device->name);
 }
 
 static int queues_choose(const struct afxdp_config *config, const struct afxdp_device *device,
