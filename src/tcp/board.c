@@ -6,8 +6,6 @@
 
 #include "base/plant.h"
 
-#define JOIN_FRACTION 32u /* of a round trip: sent within it is sent at the same time */
-
 static uint32_t range_bytes(const struct core *core, const struct tcb *tcb, const struct sent_range *range)
 {
 	return range_end(core, tcb, range) - range->start;
@@ -88,6 +86,7 @@ bool board_attach(struct core *core, struct tcb *tcb)
 		return false;
 	}
 	range_at(core, id)->flags = SENT_BEFORE;
+	range_at(core, id)->sent_us = (uint32_t)core->now_us - 1; /* at the latest */
 	extension->range_first = extension->range_last = id;
 	extension->sacked_bytes = extension->lost_bytes = 0;
 	extension->fack = tcb->snd_una;
@@ -218,8 +217,10 @@ void board_sent(struct core *core, struct tcb *tcb, uint32_t start)
 	struct sent_range *last = range_at(core, extension->range_last);
 	uint32_t now_us = (uint32_t)core->now_us, id;
 
-	if (last->flags == 0 && now_us - last->sent_us <= tcb->srtt_us / JOIN_FRACTION)
+	if ((last->flags & ~SENT_SPREAD) == 0 && now_us - last->sent_us <= tcb->srtt_us / SENT_TOGETHER) {
+		last->flags |= now_us == last->sent_us ? 0 : SENT_SPREAD;
 		return;
+	}
 	id = range_new(core, tcb, start);
 	if (id == POOL_NONE) {
 		forget_fate(core, tcb, last, start);

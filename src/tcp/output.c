@@ -277,7 +277,7 @@ static uint32_t frame_limit(const struct core *core, const struct tcb *tcb, cons
 		return mss; /* the pointer differs from segment to segment */
 	room -= HEADERS_MAX;
 	if (unlikely(tcb->paced))
-		room = MIN_OF(room, pace_frame_bytes(tcb));
+		room = MIN_OF(room, pace_frame_bytes(core, tcb));
 	return room - room % mss;
 }
 

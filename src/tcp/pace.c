@@ -3,18 +3,21 @@
  * In: output.c asks before each frame.  Out: connections that may go on, on the ready list.
  * Owns: the pacer, a wheel whose slots are a quarter of a millisecond wide; the extension's part for it.
  * Who was late makes up for it (design idea 10), for an eighth of a round trip at most. The first slow start
- * is not paced: it learns from how close together acknowledgements come (slow_start.c). */
+ * is not paced until it has learnt from how close together acknowledgements come (slow_start.c). Who is not
+ * paced at other times is while much of his window is free at once. */
 #include "tcp/pace.h"
 
 #include "tcp/congestion.h"
+#include "tcp/recovery.h"
 
-#define SLOT_LOG2    8         /* 256 us */
-#define CREDIT_US    1000u     /* at least: an eighth of a round trip */
-#define FRAME_US     1000u     /* a frame that the port cuts holds no more than goes out in that time */
-#define SEGMENTS_MIN 16u       /* a smaller window is no burst */
-#define RTT_MIN_US   4000u     /* nor does a short path have room for one */
-#define AHEAD_MAX_US (1 << 20) /* whatever the window was */
-#define DUE_MAX      64u
+#define SLOT_LOG2      8         /* 256 us */
+#define CREDIT_US      1000u     /* at least: an eighth of a round trip */
+#define FRAME_US       1000u     /* a frame that the port cuts holds no more than goes out in that time */
+#define SEGMENTS_MIN   16u       /* a smaller window is no burst */
+#define BURST_SEGMENTS 128u      /* of who is not paced at other times */
+#define RTT_MIN_US     4000u     /* nor does a short path have room for one */
+#define AHEAD_MAX_US   (1 << 20) /* whatever the window was */
+#define DUE_MAX        64u
 
 size_t pacer_bytes(uint32_t extensions)
 {
@@ -26,26 +29,46 @@ uint32_t pacer_slot(uint64_t us)
 	return (uint32_t)(us >> SLOT_LOG2);
 }
 
+/* In the first slow start: it has seen how much the path holds. */
+static bool fills_the_path(const struct tcb *tcb, const struct tcp_extension *extension)
+{
+	return tcb->ssthresh == SSTHRESH_UNKNOWN && extension->start_base_us && extension->start_by_train;
+}
+
 /* Twice the window a round trip while that doubles, as slow start has to; else a quarter more than it. */
-static uint64_t quarters_a_round_trip(const struct tcb *tcb)
+static uint64_t quarters_a_round_trip(const struct tcb *tcb, const struct tcp_extension *extension)
 {
 	uint32_t window = MAX_OF(tcb->cwnd, (uint32_t)tcb->mss);
 
+	if (fills_the_path(tcb, extension))
+		return 4ull * MAX_OF(window, extension->start_fits_bytes);
 	if (tcb->pending & TCB_RECOVERY)
 		window = MAX_OF(window, MIN_OF(tcb->ssthresh, SSTHRESH_UNKNOWN / 8));
 	return (uint64_t)window * (tcb->cwnd < tcb->ssthresh ? 8 : 5);
 }
 
-static bool worth_it(const struct tcb *tcb)
+/* Much of the window came free at once, as after a recovery. */
+static bool would_burst(const struct core *core, const struct tcb *tcb)
 {
-	return tcb->extension != POOL_NONE && tcb->srtt_us >= RTT_MIN_US &&
-	       tcb->ssthresh != SSTHRESH_UNKNOWN && tcb->cwnd >= SEGMENTS_MIN * tcb->mss;
+	uint32_t used = tcb->options & TCB_BOARD ? board_pipe(core, tcb) : tcb->snd_nxt - tcb->snd_una;
+	uint32_t room = tcb->cwnd - MIN_OF(tcb->cwnd, used);
+
+	return room > (tcb->paced ? 2u : BURST_SEGMENTS) * tcb->mss;
+}
+
+static bool worth_it(const struct core *core, const struct tcb *tcb, const struct tcp_extension *extension)
+{
+	if (!extension || tcb->srtt_us < RTT_MIN_US || tcb->cwnd < SEGMENTS_MIN * tcb->mss)
+		return false;
+	if (tcb->ssthresh == SSTHRESH_UNKNOWN)
+		return fills_the_path(tcb, extension);
+	return core->services[tcb->service].paced || would_burst(core, tcb);
 }
 
 void pace_consider(struct core *core, struct tcb *tcb)
 {
 	struct tcp_extension *extension = tcb_extension(core, tcb);
-	bool wanted = worth_it(tcb) && core->services[tcb->service].paced;
+	bool wanted = worth_it(core, tcb, extension);
 
 	if (tcb->paced == wanted)
 		return;
@@ -77,27 +100,32 @@ bool pace_allows(struct core *core, struct tcb *tcb)
 	struct tcp_extension *extension = tcb_extension(core, tcb);
 	uint32_t now_us = (uint32_t)core->now_us;
 	int32_t late_us = (int32_t)(now_us - extension->pace_us);
-	uint32_t credit_us = MAX_OF(tcb->srtt_us / 8, CREDIT_US);
+	uint32_t credit_us = extension->pace_held ? MAX_OF(tcb->srtt_us / 8, CREDIT_US) : CREDIT_US;
 
+	if (late_us < (int32_t)CREDIT_US)
+		extension->pace_held = 0;
 	if (late_us > (int32_t)credit_us)
 		extension->pace_us = now_us - credit_us;
 	if (late_us < -AHEAD_MAX_US)
 		extension->pace_us = now_us;
 	if (late_us >= 0 || late_us < -AHEAD_MAX_US || tcb->snd_nxt == tcb->snd_una)
 		return true;
-	return !file(core, tcb, extension, (uint32_t)-late_us);
+	extension->pace_held = file(core, tcb, extension, (uint32_t)-late_us);
+	return !extension->pace_held;
 }
 
 void pace_sent(struct core *core, struct tcb *tcb, uint32_t bytes)
 {
-	uint64_t us = (uint64_t)bytes * 4 * tcb->srtt_us / quarters_a_round_trip(tcb);
+	struct tcp_extension *extension = tcb_extension(core, tcb);
+	uint64_t us = (uint64_t)bytes * 4 * tcb->srtt_us / quarters_a_round_trip(tcb, extension);
 
-	tcb_extension(core, tcb)->pace_us += (uint32_t)MIN_OF(us, (uint64_t)AHEAD_MAX_US);
+	extension->pace_us += (uint32_t)MIN_OF(us, (uint64_t)AHEAD_MAX_US);
 }
 
-uint32_t pace_frame_bytes(const struct tcb *tcb)
+uint32_t pace_frame_bytes(const struct core *core, const struct tcb *tcb)
 {
-	uint64_t bytes = quarters_a_round_trip(tcb) * FRAME_US / 4 / MAX_OF(tcb->srtt_us, 1u);
+	uint64_t bytes = quarters_a_round_trip(tcb, tcb_extension(core, tcb)) * FRAME_US / 4 /
+			 MAX_OF(tcb->srtt_us, 1u);
 
 	return (uint32_t)MAX_OF(bytes, 2u * tcb->mss);
 }

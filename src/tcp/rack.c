@@ -16,6 +16,15 @@ static bool sent_after(uint32_t us, uint32_t end, uint32_t other_us, uint32_t ot
 	return us == other_us ? seq_gt(end, other_end) : seq_gt(us, other_us);
 }
 
+/* A round trip ago, and before there was a scoreboard: queues make round trips longer than the smoothed one,
+ * and what was sent since would seem to have been overtaken. */
+static uint32_t before_us(const struct core *core, const struct tcb *tcb, const struct sent_range *range)
+{
+	uint32_t us = (uint32_t)core->now_us - tcb->srtt_us;
+
+	return seq_lt(us, range->sent_us) ? us : range->sent_us;
+}
+
 void rack_arrived(struct core *core, struct tcb *tcb, const struct sent_range *range, uint32_t end)
 {
 	struct tcp_extension *extension = tcb_extension(core, tcb);
@@ -32,7 +41,7 @@ void rack_arrived(struct core *core, struct tcb *tcb, const struct sent_range *r
 		core->counters.tcp_reordering_seen++;
 	}
 	if (range->flags & SENT_BEFORE)
-		sent_us = now_us - tcb->srtt_us;
+		sent_us = before_us(core, tcb, range);
 	extension->rack_rtt_us = now_us - sent_us;
 	if (sent_after(sent_us, end, extension->rack_us, extension->rack_end)) {
 		extension->rack_us = sent_us;
@@ -56,8 +65,14 @@ static uint32_t reordering_window_us(const struct tcb *tcb, const struct tcp_ext
 /* A hole is known as one from now on. */
 static void reveal(const struct core *core, struct tcb *tcb, struct sent_range *range)
 {
+	range->sent_us = before_us(core, tcb, range);
 	range->flags &= (uint8_t)~SENT_BEFORE;
-	range->sent_us = (uint32_t)core->now_us - tcb->srtt_us;
+}
+
+/* What of such a range was sent last must not seem overtaken by what was sent again in between. */
+static uint32_t spread_us(const struct tcb *tcb, const struct sent_range *range)
+{
+	return range->flags & SENT_SPREAD ? tcb->srtt_us / SENT_TOGETHER : 0;
 }
 
 uint32_t rack_detect(struct core *core, struct tcb *tcb)
@@ -78,7 +93,7 @@ uint32_t rack_detect(struct core *core, struct tcb *tcb)
 		if (range->flags & SENT_BEFORE ||
 		    !sent_after(extension->rack_us, extension->rack_end, range->sent_us, end))
 			continue;
-		left = (int32_t)(range->sent_us + extension->rack_rtt_us + window_us -
+		left = (int32_t)(range->sent_us + extension->rack_rtt_us + window_us + spread_us(tcb, range) -
 				 (uint32_t)core->now_us);
 		if (left > 0)
 			wait_us = MAX_OF(wait_us, (uint32_t)left);

@@ -214,6 +214,8 @@ bool recovery_input(struct core *core, struct tcb *tcb, const struct tcp_segment
 	}
 	if (!(tcb->options & TCB_BOARD)) {
 		consider_undo(core, tcb, segment, acked, duplicate ? duplicate_bytes : 0);
+		if (acked == 0 && duplicate && segment->sack_blocks == 1)
+			return true; /* something came twice: that is no hole (RFC 6675 section 2) */
 		if (segment->sack_blocks <= duplicate || tcb->pending & TCB_RECOVERY ||
 		    !board_attach(core, tcb))
 			return false;

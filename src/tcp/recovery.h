@@ -13,6 +13,7 @@
 /* Of one connection: a peer that lies costs no more than he lets us have in flight. */
 #define BOARD_RANGES_MIN 512u
 #define BOARD_RANGES_MAX 4096u
+#define SENT_TOGETHER    32u /* the part of a round trip in which all is sent at the same time */
 
 bool board_attach(struct core *core, struct tcb *tcb); /* false: there is no memory, counted */
 void board_detach(struct core *core, struct tcb *tcb);

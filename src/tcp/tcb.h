@@ -173,6 +173,7 @@ enum probe_state { PROBE_WAITS, PROBE_WAS_NEW, PROBE_WAS_AGAIN };
 #define SENT_AGAIN   0x04u
 #define SENT_BEFORE  0x08u /* before there was a scoreboard: sent_us is not known */
 #define SENT_EVER    0x10u /* sent again at some time: when it arrives, nobody knows which of them it was */
+#define SENT_SPREAD  0x20u /* new data, sent within a part of a round trip from sent_us on */
 #define SENT_MARK    0x80u /* set while a rebuild looks which ranges are in use */
 
 /* A part of the window of which all has the same fate: from start to where the next one starts. */
@@ -206,9 +207,11 @@ struct tcp_extension {
 	uint32_t rack_us, rack_end;        /* of what was sent last among all that has arrived */
 	uint32_t rack_rtt_us;              /* and how long it took */
 	uint32_t wider_end;                /* the reordering window grows again when this is acknowledged */
-	uint32_t prr_out;
-	/* Of recoveries; before anything was lost, of the slow start: acknowledgements without a gap until
-	 * then. */
+	/* Of recoveries; before anything was lost, of the slow start: how much fits onto the path, as far as
+	 * is known; since when, and until when, acknowledgements came without a gap. */
+	union {
+		uint32_t prr_out, start_fits_bytes;
+	};
 	union {
 		uint32_t prr_delivered, start_began_us;
 	};
@@ -225,9 +228,9 @@ struct tcp_extension {
 	uint32_t start_base_us;               /* when it became careful; 0: it is not */
 	uint8_t start_samples, start_rounds, start_under_way, start_by_train;
 	/* Output is spread over the round trip, while tcb.paced is set: pace.c. */
-	uint32_t pace_us;   /* when the next segment may go */
-	uint32_t pace_slot; /* the pacer's entry, if one is filed */
-	uint8_t pace_filed, pace_pad[3];
+	uint32_t pace_us;                           /* when the next segment may go */
+	uint32_t pace_slot;                         /* the pacer's entry, if one is filed */
+	uint8_t pace_filed, pace_held, pace_pad[2]; /* held: by it, not by the window */
 };
 
 _Static_assert(sizeof(struct tcp_extension) == 192, "whole cache lines");

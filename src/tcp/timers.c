@@ -33,6 +33,16 @@ void tcp_rtt_sample(struct core *core, struct tcb *tcb, uint32_t rtt_us)
 	tcb->srtt_us = tcb->srtt_us - tcb->srtt_us / 8 + rtt_us / 8;
 }
 
+/* Section 2's K * RTTVAR. There is about one sample a round trip, mostly of what left first and met no queue,
+ * so that the variance of a long path dies away; what is sent again meets the queue. The least time-out of a
+ * second that the RFC asks for would cover that, ours does not. */
+static uint32_t spread_us(const struct core *core, const struct tcb *tcb)
+{
+	uint32_t least_us = MIN_OF(tcb->srtt_us / 2, core->settings.rto_min_us);
+
+	return MAX_OF(MAX_OF(TICK_US, least_us), 4u * tcb->rttvar_us);
+}
+
 uint32_t tcp_rto_us(const struct core *core, const struct tcb *tcb)
 {
 	uint64_t rto = core->settings.rto_initial_us;
@@ -40,7 +50,7 @@ uint32_t tcp_rto_us(const struct core *core, const struct tcb *tcb)
 	if (!tcb->srtt_us && tcb->state >= TCP_ESTABLISHED) /* RFC 6298 section 5.7: the SYN was lost */
 		rto = MAX_OF(rto, RTO_UNKNOWN_US);
 	if (tcb->srtt_us)
-		rto = (uint64_t)tcb->srtt_us + MAX_OF(TICK_US, 4u * tcb->rttvar_us);
+		rto = (uint64_t)tcb->srtt_us + spread_us(core, tcb);
 	rto = MAX_OF(rto, core->settings.rto_min_us);
 	rto <<= MIN_OF(tcb->backoff, 16);
 	return (uint32_t)MIN_OF(rto, (uint64_t)RTO_MAX_US);

@@ -73,9 +73,45 @@ static void lateness_is_bounded(void **state)
 	struct test *t = begin(1000, C10M_PACED);
 
 	(void)state;
-	pass_ms(t, 100); /* nobody asked */
 	inject(t, ". seq 1 ack %u", 1 + 2 * FULL);
+	discard_out(t);
+	t->now_us += 100 * MS; /* nobody asked */
+	inject(t, ". seq 1 ack %u", 1 + 3 * FULL);
 	assert_in_range(discard_out(t), 140, 170); /* 12.5 a millisecond */
+	end(t);
+}
+
+/* Who was held back by the window was not late. */
+static void full_window_is_no_lateness(void **state)
+{
+	struct test *t = begin(1000, C10M_PACED);
+
+	(void)state;
+	pass_ms(t, 100);
+	inject(t, ". seq 1 ack %u", 1 + 2 * FULL);
+	assert_in_range(discard_out(t), 1, 30);
+	end(t);
+}
+
+/* Whatever the service says, a window of which much comes free at once is no burst; when it is full again
+ * that is over. */
+static void bursts_are_spread(void **state)
+{
+	struct test *t = begin(600, 0);
+	unsigned sent;
+
+	(void)state;
+	inject(t, ". seq 1 ack %u", 1 + 2 * FULL);
+	assert_true(block(t)->paced);
+	assert_in_range(discard_out(t), 1, 60);
+	pass_ms(t, 10);
+	sent = discard_out(t);
+	assert_in_range(sent, 60, 95); /* 7.5 a millisecond */
+	pass_ms(t, 90);
+	assert_true(discard_out(t) > 400);
+	inject(t, ". seq 1 ack %u", 1 + 4 * FULL);
+	discard_out(t);
+	assert_false(block(t)->paced);
 	end(t);
 }
 
@@ -132,8 +168,9 @@ static void survives_a_rebuild(void **state)
 }
 
 static const struct CMUnitTest tests[] = {
-	TEST(spreads_a_window), TEST(lateness_is_bounded), TEST(acknowledgements_go_at_once),
-	TEST(unpaced),          TEST(survives_a_rebuild),
+	TEST(spreads_a_window),   TEST(lateness_is_bounded),         TEST(full_window_is_no_lateness),
+	TEST(bursts_are_spread),  TEST(acknowledgements_go_at_once), TEST(unpaced),
+	TEST(survives_a_rebuild),
 };
 
 PACKET_MAIN(tests)

@@ -418,6 +418,47 @@ static void spurious_recovery_is_undone_by_duplicates(void **state)
 	test_finish(t);
 }
 
+/* RFC 6675 section 2: what came twice tells of no hole, however often it is told. */
+static void duplicates_told_are_no_holes(void **state)
+{
+	struct test *t = begin_sent(100, 10);
+
+	(void)state;
+	inject(t, ". seq 1 ack %u", at(2));
+	discard_out(t);
+	mark(t);
+	for (unsigned i = 0; i < 5; i++)
+		inject(t, ". seq 1 ack %u sack 1-%u", at(2), at(1));
+	assert_int_equal(counted(t, tcp_duplicates_heard), 5);
+	assert_int_equal(counted(t, tcp_retransmits), 0);
+	assert_int_equal(counted(t, tcp_fast_retransmits), 0);
+	discard_out(t);
+	test_finish(t);
+}
+
+/* A queue makes the round trip half as long again as the smoothed one: what was sent before the scoreboard
+ * there was is not younger than that, and what was sent since is not lost. */
+static void queue_is_no_loss(void **state)
+{
+	struct test *t = begin_sent(100, 10);
+
+	(void)state;
+	block(t)->srtt_us = block(t)->min_rtt_us = 100 * MS;
+	block(t)->rttvar_us = 200 * MS;
+	inject(t, ". seq 1 ack 1 sack %u-%u", at(1), at(4));
+	expect(t, ". seq 1 ack 1 len 1460");
+	discard_out(t);
+	pass_ms(t, 10);
+	inject(t, ". seq 1 ack 1 sack %u-%u", at(1), at(8)); /* lets more out */
+	assert_true(discard_out(t) >= 1);
+	pass_ms(t, 130);
+	mark(t);
+	inject(t, ". seq 1 ack 1 sack %u-%u", at(1), at(10)); /* the last of before */
+	discard_out(t);
+	assert_int_equal(counted(t, tcp_retransmits), 0);
+	test_finish(t);
+}
+
 /* RFC 4015 section 3.3: with the time-out its longer successor is undone, so that the next is a first one
  * again and makes the window smaller. */
 static void undone_timeout_is_forgotten(void **state)
@@ -777,6 +818,8 @@ static const struct CMUnitTest tests[] = {
 	TEST(reneging),
 	TEST(spurious_timeout_is_undone),
 	TEST(spurious_recovery_is_undone_by_duplicates),
+	TEST(duplicates_told_are_no_holes),
+	TEST(queue_is_no_loss),
 	TEST(undone_timeout_is_forgotten),
 	TEST(next_loss_without_a_scoreboard_is_not_undone),
 	TEST(one_duplicate_of_two_undoes_nothing),
