@@ -79,7 +79,7 @@ enum c10m_trouble {
 #define C10M_USER_TIMEOUT_OPTION 0x4u
 /* c10m_connect asks servers for cookies of TCP Fast Open, and sends what is given as `data` in the SYN where
  * it has one (RFC 7413). The server may get it twice: only for requests that may be repeated. */
-#define C10M_FASTOPEN            0x8u
+#define C10M_FASTOPEN            0x10u
 
 /* --- Limits: who may connect to a service, and how often.
  *

@@ -35,7 +35,10 @@
 	X(TIME_WAIT_MUTE, "a FIN sent again in TIME_WAIT is not acknowledged") \
 	X(HALF_OPEN_LEFT, "a half-open connection that was reset stays in the flow table") \
 	X(DESTINATION_HELD, "the old destination is not released when the path's MTU falls") \
-	X(REBUILD_RANGES, "a rebuild takes the ranges of scoreboards for free")
+	X(REBUILD_RANGES, "a rebuild takes the ranges of scoreboards for free") \
+	X(FASTOPEN_WHOLE, "all that went with a SYN counts as arrived, whatever was acknowledged") \
+	X(FASTOPEN_HELD, \
+	  "a connection that a SYN's data opened, and that was given up, stays counted as pending")
 
 /* Races between workers: one stack alone cannot show them, the thread sanitizer must. */
 #define PLANTED_RACES(X) X(HANDOVER_EARLY, "a frame is shown to its owner before it was copied")

@@ -7,6 +7,7 @@
 
 #include <string.h>
 
+#include "base/plant.h"
 #include "wire/bytes.h"
 
 #define KEY_US          3600000000ull /* a cookie is good for one to two of these */
@@ -125,7 +126,7 @@ void fastopen_over(struct core *core, const struct tcb *tcb, bool reset)
 		return;
 	if (reset)
 		core->fastopen_resets++;
-	else
+	else if (!PLANTED(FASTOPEN_HELD))
 		core->fastopen_pending--;
 }
 

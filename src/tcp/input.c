@@ -62,9 +62,11 @@ static bool in_window(const struct tcb *tcb, const struct tcp_segment *segment)
 
 static void syn_acked(struct core *core, struct tcb *tcb, const struct tcp_segment *segment)
 {
+	const uint32_t ack = PLANTED(FASTOPEN_WHOLE) ? tcb->snd_nxt : segment->ack;
+
 	fastopen_learn(core, tcb, segment);
-	sendq_drop(core, tcb, segment->ack - tcb->snd_una - 1); /* of what went with the SYN */
-	tcb->snd_una = tcb->snd_nxt = segment->ack;
+	sendq_drop(core, tcb, ack - tcb->snd_una - 1); /* of what went with the SYN */
+	tcb->snd_una = tcb->snd_nxt = ack;
 	tcb->timers &= (uint8_t) ~(TCB_TIMER_RTX | TCB_TIMER_PERSIST);
 	if (tcb->pending & TCB_RTT_TIMING)
 		tcp_rtt_sample(core, tcb, (uint32_t)core->now_us - tcb->rtt_start_us);

@@ -392,13 +392,14 @@ static void on_writable(c10m_conn *conn)
 		drive(end, conn);
 }
 
-/* The peer has given up, and an old segment of this end with a cookie in it may have opened another stream.
- */
+/* The peer has given up, and an old segment of this end with a cookie in it may have opened another stream;
+ * or its SYN, sent again after the answer to the data in the first was lost. */
 static bool strangers(struct end *end)
 {
 	const struct end *other = other_of(end);
+	bool again = !world_now->strict || end->offered;
 
-	return !world_now->strict && other->closed && other->reason != C10M_CLOSE_NORMAL;
+	return again && other->closed && other->reason != C10M_CLOSE_NORMAL;
 }
 
 static void on_eof(c10m_conn *conn)
@@ -458,7 +459,7 @@ static void judge_reason(struct end *end, enum c10m_close_reason reason)
 
 	/* After a full close FIN_WAIT_2 ends by itself (fin_wait2_ms). */
 	if (reason == C10M_CLOSE_NORMAL && other->opened && !other->finishing &&
-	    (!end->closing || world_now->strict))
+	    !(end->offered && other->closed) && (!end->closing || world_now->strict))
 		world_fail(
 			world_now,
 			"conversation %u plan %u side %u closed as normal, but the other end has not closed",
@@ -665,8 +666,21 @@ static uint32_t local_address(struct end *end)
 	return net->first + random_below(&end->random, 200);
 }
 
+/* What is given with the connect: no more than an empty queue takes. */
+static size_t first_bytes(const struct end *end)
+{
+	const struct c10m_service *service = &world_now->nodes[end->node].services[1];
+	size_t most = service->send_bytes ? service->send_bytes : 65536;
+	size_t some = end->conversation->key[0] % 3 == 0 ? 0 : end->conversation->key[0] % 4000;
+
+	if (!(service->flags & C10M_FASTOPEN))
+		return 0;
+	return MIN_OF(MIN_OF(some, most), (size_t)allowed_bytes(end));
+}
+
 static void connect_end(struct end *end, uint16_t local_port, uint16_t remote_port, uint32_t remote)
 {
+	uint8_t first[4000];
 	const struct conn_state state = {.end = 2 * end->conversation->id + end->side + 1};
 	struct c10m_connect_request request = {
 		.service = 1,
@@ -676,9 +690,13 @@ static void connect_end(struct end *end, uint16_t local_port, uint16_t remote_po
 		.local_address = local_address(end),
 		.state = &state,
 		.state_bytes = sizeof(state),
+		.data = first,
+		.data_bytes = first_bytes(end),
 	};
 	struct node *node = &world_now->nodes[end->node];
 	int error = 0;
+
+	stream_fill(end->conversation, end->side, 0, first, request.data_bytes);
 
 	if (node->stopped) {
 		end->closed = true;
@@ -691,6 +709,8 @@ static void connect_end(struct end *end, uint16_t local_port, uint16_t remote_po
 		end->handle = c10m_connect(stack_worker(node->stack), &request, &error);
 	}
 	node->due_us = 0;
+	end->sent = end->handle ? request.data_bytes : 0;
+	end->offered = end->sent > 0;
 	if (end->handle)
 		return;
 	if (error >= 0)

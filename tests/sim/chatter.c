@@ -77,7 +77,16 @@ void chatter_service(struct world *world, struct c10m_service *service)
 
 uint16_t chatter_connect(struct world *world, unsigned node, uint32_t ip, uint16_t port)
 {
-	const struct c10m_connect_request request = {.service = 3, .remote_address = ip, .remote_port = port};
+	static const uint8_t words[3000];
+	const struct c10m_connect_request request = {
+		.service = 3,
+		.remote_address = ip,
+		.remote_port = port,
+		.data = words,
+		.data_bytes = world->nodes[node].services[3].flags & C10M_FASTOPEN
+				      ? random_below(&world->random, sizeof(words))
+				      : 0,
+	};
 	c10m_worker *worker = stack_worker(world->nodes[node].stack);
 	struct c10m_endpoints endpoints;
 	c10m_handle handle;

@@ -315,6 +315,8 @@ static void start(struct world *world, struct lie *lie)
 {
 	uint32_t ip = LIAR_IP + (uint32_t)(lie - world->hostile.lies);
 
+	const struct lie before = *lie;
+
 	*lie = (struct lie){
 		.used = true,
 		.target = draw(world, NODES),
@@ -326,6 +328,8 @@ static void start(struct world *world, struct lie *lie)
 		.offers = (uint8_t)draw(world, 16),
 		.active = draw(world, 3) == 0,
 	};
+	lie->cookie_bytes = before.cookie_bytes;
+	memcpy(lie->cookie, before.cookie, sizeof(lie->cookie));
 	if (!lie->active) {
 		liar_syn(world, lie, TCP_SYN);
 		lie->snd++;
@@ -333,6 +337,18 @@ static void start(struct world *world, struct lie *lie)
 	}
 	lie->stack_port = chatter_connect(world, lie->target, lie->ip, lie->port);
 	lie->used = lie->stack_port != 0;
+}
+
+/* Cookies of fast open that were granted, are too short or too long, or were never seen (RFC 7413). */
+static void lie_cookie(struct world *world, const struct lie *lie, struct tcp_segment *syn)
+{
+	static const uint8_t wrong[16] = {1, 2, 3};
+	static const uint8_t sizes[] = {0, 4, 8, 8, 16};
+
+	syn->options |= TCP_OPT_FASTOPEN;
+	syn->cookie = draw(world, 2) ? lie->cookie : wrong;
+	syn->cookie_bytes = draw(world, 2) ? lie->cookie_bytes : sizes[draw(world, ARRAY_COUNT(sizes))];
+	syn->payload_bytes = draw(world, 3) ? draw(world, 500) : 0;
 }
 
 void liar_syn(struct world *world, const struct lie *lie, uint8_t flags)
@@ -344,6 +360,8 @@ void liar_syn(struct world *world, const struct lie *lie, uint8_t flags)
 				(lie->offers & 4 ? TCP_OPT_WSCALE : 0) | TCP_OPT_MSS);
 	syn.wscale = (uint8_t)draw(world, 16);
 	syn.mss = (uint16_t)(draw(world, 3) ? 1460 : draw(world, 2000));
+	if (lie->offers & 8)
+		lie_cookie(world, lie, &syn);
 	say(world, lie, &syn);
 }
 
@@ -388,6 +406,12 @@ static void answer_syn(struct world *world, struct lie *lie, const struct tcp_se
 	struct tcp_segment ack;
 
 	lie->rcv = lie->stack_max = segment->seq + 1;
+	if (draw(world, 2))
+		lie->rcv = lie->stack_max += segment->payload_bytes;
+	if (segment->options & TCP_OPT_FASTOPEN && !lie->active) {
+		lie->cookie_bytes = segment->cookie_bytes;
+		memcpy(lie->cookie, segment->cookie, segment->cookie_bytes);
+	}
 	lie->timestamps = lie->offers & 1 && segment->options & TCP_OPT_TIMESTAMPS;
 	lie->ts_recent = segment->ts_val;
 	if (lie->active) {

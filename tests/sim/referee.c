@@ -82,6 +82,7 @@ static void flow_begin(struct flow *flow, const struct tcp_segment *segment)
 		.used = true,
 		.iss = segment->seq,
 		.snd_max = segment->seq + tcp_segment_length(segment),
+		.syn_window = segment->window,
 		.wscale_offered = segment->options & TCP_OPT_WSCALE,
 		.wscale = segment->wscale,
 		.ts_offered = segment->options & TCP_OPT_TIMESTAMPS,
@@ -117,8 +118,11 @@ static void judge_syn(const struct world *world, struct flow *flow, struct flow 
 		flow_begin(flow, segment);
 		flow->ambiguous = unclear;
 	}
+	if (world->hostile.on &&
+	    (seq_leq(segment->ack, reverse->iss) || seq_gt(segment->ack, reverse->snd_max)))
+		flow->ambiguous = reverse->ambiguous = true; /* it answers a SYN that a stranger has forged */
 	flow->ack_max = segment->ack;
-	if (!flow->acked)
+	if (!flow->acked || seq_gt(segment->ack + segment->window, flow->edge_max))
 		flow->edge_max = segment->ack + segment->window;
 	flow->acked = true;
 }
@@ -139,7 +143,8 @@ static void judge_window(struct world *world, struct flow *flow, const struct fl
 	if (!flow->acked) {
 		flow->acked = true;
 		flow->ack_max = segment->ack;
-		flow->edge_max = edge;
+		/* Fast open uses the window of the SYN, which is not scaled (RFC 7413 section 4.2). */
+		flow->edge_max = seq_max(edge, reverse->iss + 1 + flow->syn_window);
 		return;
 	}
 	if (seq_lt(segment->ack, flow->ack_max))

@@ -89,7 +89,8 @@ struct flow {
 	bool acked;     /* it has sent an acknowledgement since */
 	bool fin_seen, wscale_offered;
 	uint8_t wscale;
-	uint32_t iss, snd_max;      /* first sequence number, end of what was sent */
+	uint32_t iss, snd_max; /* first sequence number, end of what was sent */
+	uint32_t syn_window;
 	uint32_t ack_max, edge_max; /* highest acknowledgement and window edge that it gave */
 	bool ts_offered;
 	uint32_t ts_first;
@@ -139,6 +140,7 @@ struct end {
 	unsigned node;
 	c10m_handle handle;
 	bool opened, closed, eof, finishing, closing, paused, aborted, resting;
+	bool offered; /* its first bytes were given with the connect */
 	enum c10m_close_reason reason;
 	uint64_t sent, received; /* accepted by c10m_send; consumed */
 	uint64_t timer_set_us;
@@ -191,6 +193,7 @@ struct lie {
 	uint32_t snd, rcv;  /* its next number, and the stack's next */
 	uint32_t stack_max; /* end of what the stack has sent */
 	uint32_t ts_base, ts_recent;
+	uint8_t cookie[16], cookie_bytes; /* of fast open, as granted to it */
 };
 
 struct hostile {

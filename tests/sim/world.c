@@ -156,6 +156,19 @@ static const char *algorithm(uint64_t choice)
 	return name && congestion_find(name) ? name : NULL;
 }
 
+/* Who asks for data in SYNs, and how many may wait for the rest of their handshake. */
+static void draw_fastopen(struct node *node, uint64_t value)
+{
+	static const uint32_t pending[] = {0, 1, 5, 100};
+
+	node->services[0].fastopen_pending = pending[value & 3];
+	node->services[3].fastopen_pending = pending[value >> 2 & 3];
+	if (value & 16)
+		node->services[1].flags |= C10M_FASTOPEN;
+	if (value & 32)
+		node->services[3].flags |= C10M_FASTOPEN;
+}
+
 /* From a generator of its own: seeds mean what they meant. */
 static void draw_later_options(const struct world *world, struct node *node, unsigned index)
 {
@@ -170,6 +183,7 @@ static void draw_later_options(const struct world *world, struct node *node, uns
 	for (unsigned i = 0; i < ARRAY_COUNT(node->services); i++)
 		node->services[i].congestion = algorithm(value >> (16 + 2 * i) & 3);
 	node->config.no_sack = (value >> 40) % 4 == 0;
+	draw_fastopen(node, value >> 32);
 	node->frame_room = (uint16_t)(value & 2 ? LONG_ROOM : FRAME_ROOM + (value >> 8) % 20000);
 }
 
