@@ -34,6 +34,7 @@
 	X(ICMP_UNKNOWN, "ICMP type that needs no answer") \
 	X(ICMP_NO_FLOW, "ICMP error quotes no connection of ours") \
 	X(ICMP_NOT_IN_FLIGHT, "ICMP error quotes a sequence number that is not in flight") \
+	X(ICMP_LIE, "ICMP error says that a packet was longer than what would fit, and it was not") \
 	X(ICMP_RATE, "ICMP reply held back by the rate limit") \
 	X(TCP_SHORT, "TCP segment shorter than its header") \
 	X(TCP_HEADER_LENGTH, "TCP header length is wrong") \
@@ -145,6 +146,11 @@
 	X(tcp_time_wait_reused, "TIME_WAIT entries reused by a new SYN") \
 	X(tcp_time_wait_recycled, "TIME_WAIT entries given up early: pool full") \
 	X(tcp_path_mtu_lowered, "path MTU lowered by ICMP") \
+	X(tcp_path_mtu_doubted, "path MTU told by ICMP while all arrives: believed if the packet times out") \
+	X(tcp_path_black_holes, "path MTU lowered since full segments timed out again and again (RFC 4821)") \
+	X(tcp_path_trials, "longer packets tried") \
+	X(tcp_path_mtu_raised, "path MTU raised: a longer packet arrived") \
+	X(tcp_paths_without_place, "path MTU not noted: too many connections have a small one") \
 	X(tcp_soft_errors, "soft errors reported by ICMP") \
 	X(tcp_send_refused, "sends that found no chunk") \
 	X(tcp_pinned_ended, "connections ended for their memory: the peer kept its window closed") \

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "tcp/pace.h"
+#include "tcp/path.h"
 #include "tcp/congestion.h"
 
 #define ENTRIES_MAX       (1u << 26)
@@ -133,7 +134,7 @@ static bool makes_sense(const struct stack_config *config)
 struct sizes {
 	uint32_t stride, timers, flows, rules;
 	size_t stack, blocks, half_opens, time_waits, extension_pool, range_pool, chunks, messages, groups,
-		fanouts, table, wheel, pacer, near, net, admission, tune, total;
+		fanouts, table, wheel, pacer, near, net, admission, tune, paths, total;
 };
 
 /* Behind the application's state stand the connection's places in groups. */
@@ -180,11 +181,12 @@ static struct sizes sizes_of(const struct stack_config *config)
 	s.near = conn_near_bytes(config->connections);
 	s.net = net_bytes(config->destinations + 1);
 	s.tune = tune_bytes(config->connections);
+	s.paths = path_bytes(config->connections);
 	s.rules = admission_rules(config->services, config->service_count);
 	s.admission = admission_bytes(config->service_count, s.rules, config->sources);
 	s.total = s.stack + s.blocks + s.half_opens + s.time_waits + s.extension_pool + s.range_pool +
 		  s.chunks + s.messages + s.groups + s.fanouts + s.table + s.wheel + s.pacer + s.near +
-		  s.net + s.admission + s.tune + (size_t)16 * CACHE_LINE;
+		  s.net + s.admission + s.tune + s.paths + (size_t)16 * CACHE_LINE;
 	return s;
 }
 
@@ -398,11 +400,13 @@ static bool carve(struct stack *stack, struct arena *arena, const struct sizes *
 	net = arena_carve(arena, s->net, CACHE_LINE);
 	admission = arena_carve(arena, s->admission, CACHE_LINE);
 	core->tune = arena_carve(arena, s->tune, CACHE_LINE);
+	core->paths = arena_carve(arena, s->paths, CACHE_LINE);
 	if (!chunks || !messages || !table || !wheel || !pacer || !core->near_bits || !net || !admission ||
-	    !core->tune)
+	    !core->tune || !core->paths)
 		return false;
 	core->tune_mask = tune_slots(config->connections) - 1;
 	tune_clear(core);
+	path_clear(core);
 	core->chunk_bytes = s->chunks;
 	chunk_pool_init(&core->chunks, chunks, &config->chunks);
 	message_pool_init(&core->messages, messages, &config->messages);

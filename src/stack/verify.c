@@ -2,6 +2,7 @@
  * In: a stack between two calls.  Out: nothing, or the end of the program by CHECK. */
 #include "stack/internal.h"
 #include "tcp/fastopen.h"
+#include "tcp/path.h"
 #include "tcp/recovery.h"
 
 /* What a walk over all blocks adds up. */
@@ -95,6 +96,7 @@ static void verify_block(struct core *core, uint32_t index, struct census *censu
 	census->held += tcb->destination != DESTINATION_NONE;
 	census->extensions += tcb->extension != POOL_NONE;
 	census->fast_opened += tcb_fast_opened(tcb);
+	CHECK(path_agrees(core, tcb));
 	census->grown += tcp_window_grown(core, tcb);
 	if (tcb->options & TCB_BOARD) {
 		board_verify(core, tcb);

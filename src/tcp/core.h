@@ -28,6 +28,7 @@
 
 struct c10m_congestion_control;
 struct core;
+struct path_slot;
 
 struct core_events {
 	void (*closed)(struct core *core, uint32_t index, enum c10m_close_reason reason);
@@ -154,6 +155,7 @@ struct core {
 	struct service_deadlines deadlines[SERVICES_MAX];
 	struct admission admission;
 	struct tune_slot *tune;
+	struct path_slot *paths; /* as many as `tune` has: path.c */
 	uint32_t tune_mask;
 	uint64_t tuned_bytes;      /* by which all windows together have grown */
 	uint64_t chunk_bytes;      /* of all chunks there are */

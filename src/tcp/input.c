@@ -7,6 +7,7 @@
 #include "tcp/congestion.h"
 #include "tcp/ecn.h"
 #include "tcp/fastopen.h"
+#include "tcp/path.h"
 #include "tcp/recovery.h"
 
 #define CHALLENGES_PER_SECOND 100u
@@ -225,6 +226,8 @@ static void flight_acked(struct core *core, struct tcb *tcb)
 {
 	probe_acked(core, tcb, false);
 	urgent_acked(core, tcb);
+	if (tcb->extension != POOL_NONE && path_tries(core, tcb))
+		path_acked(core, tcb);
 	if (tcb->extension != POOL_NONE)
 		frto_acked(core, tcb);
 	if (tcb->extension == POOL_NONE || tcb->snd_una != tcb->snd_nxt)
@@ -668,9 +671,8 @@ enum drop_reason tcp_icmp_error(struct core *core, const struct icmp_message *me
 {
 	struct tuple4 tuple = {quote->source, quote->destination, quote->source_port,
 			       quote->destination_port};
-	uint32_t ref = core_find(core, &tuple, core_hash(core, &tuple)), index, mtu;
+	uint32_t ref = core_find(core, &tuple, core_hash(core, &tuple)), index;
 	struct tcb *tcb;
-	uint16_t destination;
 
 	if (ref == FLOW_NONE || flow_ref_kind(ref) != FLOW_BLOCK)
 		return DROP_ICMP_NO_FLOW;
@@ -681,19 +683,7 @@ enum drop_reason tcp_icmp_error(struct core *core, const struct icmp_message *me
 	if (message->type == ICMP_UNREACHABLE && message->code == ICMP_CODE_FRAGMENTATION_NEEDED) {
 		if (tcb->state < TCP_ESTABLISHED)
 			return DROP_ICMP_NOT_IN_FLIGHT; /* a SYN is never too long */
-		mtu = MAX_OF(icmp_next_mtu(message, quote), PATH_MTU_MIN);
-		if (mtu >= destination_mtu(&core->net.destinations, tcb->destination))
-			return DROP_NONE;
-		destination = destination_for(&core->net.destinations, tuple.remote_ip, mtu);
-		if (!destination)
-			return DROP_NO_DESTINATION;
-		destination_hold(&core->net.destinations, destination);
-		if (!PLANTED(DESTINATION_HELD))
-			destination_release(&core->net.destinations, tcb->destination);
-		tcb->destination = destination;
-		tcp_path_shrunk(core, tcb);
-		core->counters.tcp_path_mtu_lowered++;
-		return DROP_NONE;
+		return path_told(core, tcb, icmp_next_mtu(message, quote), quote->total_bytes, quote->seq);
 	}
 	core->counters.tcp_soft_errors++;
 	if (message->type == ICMP_UNREACHABLE && tcb->state == TCP_SYN_SENT &&

@@ -8,6 +8,7 @@
 #include "tcp/congestion.h"
 #include "tcp/ecn.h"
 #include "tcp/pace.h"
+#include "tcp/path.h"
 #include "tcp/fastopen.h"
 #include "tcp/recovery.h"
 #include "wire/checksum.h"
@@ -220,6 +221,8 @@ static void emit_data(struct core *core, struct tcb *tcb, struct packet *packet,
 	if (again) {
 		core->counters.tcp_retransmits++;
 		tcb->pending &= (uint16_t)~TCB_RTT_TIMING; /* Karn */
+		if (path_tries(core, tcb))
+			path_sent_again(core, tcb, seq, end);
 	} else {
 		core->counters.tcp_data_bytes_out += bytes;
 		if (!(tcb->pending & TCB_RTT_TIMING)) {
@@ -515,6 +518,27 @@ static bool all_said(const struct tcb *tcb)
 	       !(tcb->options & (TCB_BOARD | TCB_BACKED));
 }
 
+/* A packet that is longer than the others, with what is next: path.c. Only where more follows, so that its loss
+ * is noticed at once, and not while anything else is missing. It may go beyond cwnd, by itself alone, as after
+ * a duplicate acknowledgement (RFC 3042): where each acknowledgement lets one short segment out there would never be
+ * room for it. */
+static NO_INLINE bool emit_trial(struct core *core, struct tcb *tcb, struct packet *packet)
+{
+	uint32_t flight = tcb->snd_nxt - tcb->snd_una, bytes = path_trial_bytes(core, tcb);
+	uint32_t start = tcb->snd_nxt;
+	uint16_t mss = tcb->mss;
+
+	if (!bytes || tcb->options & (TCB_BOARD | TCB_BACKED) || tcb->duplicate_acks ||
+	    tcb->pending & (TCB_RECOVERY | TCB_FIN_SENT | TCB_RTX) || packet->room < HEADERS_MAX + bytes ||
+	    tcb->snd_bytes < flight + bytes + 3u * mss || tcb->snd_wnd < flight + bytes || tcb->cwnd < flight)
+		return false;
+	tcb->mss = (uint16_t)bytes; /* a port that cuts frames is to leave it whole */
+	emit_data(core, tcb, packet, start, bytes, false);
+	tcb->mss = mss;
+	path_trial_sent(core, tcb, start);
+	return true;
+}
+
 uint32_t tcp_output(struct core *core, uint32_t index, struct packet *packets, uint32_t max)
 {
 	struct tcb *tcb = tcb_at(core, index);
@@ -525,10 +549,16 @@ uint32_t tcp_output(struct core *core, uint32_t index, struct packet *packets, u
 		count++;
 		if (likely(all_said(tcb)))
 			break;
+		if (unlikely(path_tries(core, tcb)) && count < max && emit_trial(core, tcb, &packets[count])) {
+			core->counters.tx_bytes += packets[count].bytes;
+			count++;
+		}
 	}
 	if (count > 1) {
 		tcp_arm_probe(core, tcb);
 		pace_consider(core, tcb);
+		if (unlikely(path_is_narrow(core, tcb)))
+			path_consider(core, tcb);
 	}
 	if (count < max)
 		tcp_arm_persist(core, tcb);

@@ -161,6 +161,7 @@ _Static_assert(sizeof(struct tcb_watch) == 32, "half a cache line");
 #define EXTENSION_URGENT_IN  0x0020u /* urgent data is to be read, up to rcv_up */
 #define EXTENSION_URGENT_OUT 0x0040u /* urgent data is to be acknowledged, up to snd_up */
 #define EXTENSION_TIMEOUT    0x0080u /* the user timeout is to be told: RFC 5482 */
+#define EXTENSION_PATH       0x0400u /* a longer packet is tried: path.c */
 #define EXTENSION_FLIGHT     (EXTENSION_UNDO | EXTENSION_PROBE) /* over when all is acknowledged */
 
 #define SACK_BLOCKS_MAX 4

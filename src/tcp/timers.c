@@ -4,6 +4,7 @@
 #include "base/plant.h"
 #include "tcp/congestion.h"
 #include "tcp/fastopen.h"
+#include "tcp/path.h"
 #include "tcp/recovery.h"
 
 #define BACKOFF_MAX        31u
@@ -154,6 +155,8 @@ static void retransmit(struct core *core, struct tcb *tcb)
 	bool syn = tcb->state == TCP_SYN_SENT || tcb->state == TCP_SYN_RECEIVED;
 
 	core->counters.tcp_retransmit_timeouts++;
+	if (!syn)
+		path_timeout(core, tcb);
 	if (!syn && tcb->options & TCB_SACK && recovery_timeout(core, tcb)) {
 		tcb->pending &= (uint16_t)~TCB_RTT_TIMING;
 		back_off(core, tcb);

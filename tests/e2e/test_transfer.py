@@ -342,6 +342,72 @@ def test_a_path_whose_mtu_shrinks_on_the_way(routed):
     assert routed.stop(ours)["path MTU lowered by ICMP"] >= 2
 
 
+LOWERED = "path MTU lowered by ICMP"
+BLACK_HOLES = "path MTU lowered since full segments timed out again and again (RFC 4821)"
+TRIALS, RAISED = "longer packets tried", "path MTU raised: a longer packet arrived"
+DOUBTED = "path MTU told by ICMP while all arrives: believed if the packet times out"
+
+
+@both_roles
+def test_a_router_that_says_nothing(routed, listens):
+    """What is too long vanishes. The size is found by trying: 1280 is the longest of those tried that fits in 1300."""
+    routed.hosts.path_mtu(1300)
+    routed.hosts.run("router", ["nft", "add table ip c10m; add chain ip c10m output { type filter hook output priority "
+                                "0; }; add rule ip c10m output icmp type destination-unreachable drop"])
+    results, counters = exchange(routed, listens, 8 * MB, 0)
+    assert LOWERED not in counters
+    assert (counters[BLACK_HOLES], counters[RAISED]) == (1, 1)
+    assert counters[TRIALS] <= 6
+    assert counters["bytes sent"] / counters["packets sent"] > 1000
+    assert results[0]["ms"] < 10000, results
+
+
+def test_an_outage_is_no_narrow_path(routed):
+    ours, theirs = routed.pair(True, [f"send={200 * MB}"])
+    time.sleep(0.3)
+    routed.hosts.lose("client", 100)
+    time.sleep(4)
+    routed.hosts.lose("client", 0)
+    check(end(theirs), 0, 200 * MB)
+    check(end(ours), 200 * MB, 0)
+    counters = routed.stop(ours)
+    assert counters[BLACK_HOLES] >= 1 and counters[RAISED] == counters[TRIALS] == 1
+
+
+# Sees what c10m sends, and claims of some of it that it was too long.
+LIAR = """
+import socket, struct, sys, time
+def sum16(data):
+    total = sum(struct.unpack("!%dH" % (len(data) // 2), data))
+    total = (total & 0xffff) + (total >> 16)
+    return ~(total + (total >> 16)) & 0xffff
+seen = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(0x0800))
+seen.bind(("eth0", 0))
+out = socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
+told = 0
+while told < 200:
+    frame = seen.recv(2000)
+    if frame[26:30] == socket.inet_aton(sys.argv[1]) and len(frame) > 1500:
+        body = struct.pack("!BBHHH", 3, 4, 0, 0, 600) + frame[14:42]
+        out.sendto(body[:2] + struct.pack("!H", sum16(body)) + body[4:], (sys.argv[1], 0))
+        told += 1
+print("told", flush=True)
+"""
+
+
+def test_a_router_that_lies(routed):
+    """It sees each packet, so that what it quotes is in flight; all the same long packets go on."""
+    ours, theirs = routed.pair(True, [f"send={300 * MB}"])
+    time.sleep(0.3)
+    done = routed.hosts.run("router", ["/usr/bin/python3", "-c", LIAR, ADDRESS])
+    assert done.stdout == "told\n"
+    check(end(theirs), 0, 300 * MB)
+    check(end(ours), 300 * MB, 0)
+    counters = routed.stop(ours)
+    assert counters[DOUBTED] > 0
+    assert LOWERED not in counters, counters
+
+
 @both_roles
 def test_a_peer_of_a_smaller_mtu(transfer, listens):
     """It says so in its MSS."""
