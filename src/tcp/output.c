@@ -518,10 +518,10 @@ static bool all_said(const struct tcb *tcb)
 	       !(tcb->options & (TCB_BOARD | TCB_BACKED));
 }
 
-/* A packet that is longer than the others, with what is next: path.c. Only where more follows, so that its loss
- * is noticed at once, and not while anything else is missing. It may go beyond cwnd, by itself alone, as after
- * a duplicate acknowledgement (RFC 3042): where each acknowledgement lets one short segment out there would never be
- * room for it. */
+/* A packet that is longer than the others, with what is next: path.c. Only where more follows, so that its
+ * loss is noticed at once, and not while anything else is missing. It may go beyond cwnd, by itself alone, as
+ * after a duplicate acknowledgement (RFC 3042): where each acknowledgement lets one short segment out there
+ * would never be room for it. */
 static NO_INLINE bool emit_trial(struct core *core, struct tcb *tcb, struct packet *packet)
 {
 	uint32_t flight = tcb->snd_nxt - tcb->snd_una, bytes = path_trial_bytes(core, tcb);
@@ -549,7 +549,8 @@ uint32_t tcp_output(struct core *core, uint32_t index, struct packet *packets, u
 		count++;
 		if (likely(all_said(tcb)))
 			break;
-		if (unlikely(path_tries(core, tcb)) && count < max && emit_trial(core, tcb, &packets[count])) {
+		if (unlikely(path_tries(core, tcb)) && count < max &&
+		    emit_trial(core, tcb, &packets[count])) {
 			core->counters.tx_bytes += packets[count].bytes;
 			count++;
 		}

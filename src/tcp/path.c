@@ -1,12 +1,12 @@
 /* path.c - how long packets may be on their way. Routers tell (RFC 1191), or lie (RFC 5927), or drop what is
  * too long and say nothing (RFC 2923): then it is found out by trying (RFC 4821).
- * In: ICMP errors, time-outs, acknowledgements, output of much data.  Out: the connection's destination, which
- * names its MTU, and its segment size.  Owns: core->paths, a small table; EXTENSION_PATH.
+ * In: ICMP errors, time-outs, acknowledgements, output of much data.  Out: the connection's destination,
+ * which names its MTU, and its segment size.  Owns: core->paths, a small table; EXTENSION_PATH.
  *
  * Shorter: a router's word counts at once before anything long has arrived, later only when what it quotes
  * times out; and when full segments time out again and again, nobody has to say anything.
- * Longer: some time later a segment of the stream is sent in a longer packet. If it is lost, and nothing else is,
- * that says nothing of congestion. A connection without a place in the table stays as it is. */
+ * Longer: some time later a segment of the stream is sent in a longer packet. If it is lost, and nothing else
+ * is, that says nothing of congestion. A connection without a place in the table stays as it is. */
 #include "tcp/path.h"
 
 #include <string.h>
@@ -16,7 +16,7 @@
 #include "tcp/recovery.h"
 
 #define HEADERS_BYTES   (IPV4_HEADER_BYTES + TCP_HEADER_BYTES)
-#define TIMEOUTS        2u      /* of full segments in a row: with the next one they are suspected to be too long */
+#define TIMEOUTS        2u      /* of full segments in a row: what goes again is shorter */
 #define RAISE_TICKS     600000u /* RFC 1191 section 6.3, RFC 4821 section 7.7: ten minutes */
 #define UNDECIDED_TICKS 1000u   /* other segments were lost, too: once more, later */
 #define UNDECIDED_MAX   3u

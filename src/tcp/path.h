@@ -4,7 +4,8 @@
 
 #include "tcp/core.h"
 
-/* Of a connection whose packets are shorter than they were at first, or of which a router said that they should be. */
+/* Of a connection whose packets are shorter than they were at first, or of which a router said that they
+ * should be. */
 struct path_slot {
 	uint32_t index, generation; /* generation 0: free */
 	uint32_t due_tick;          /* no longer packet is tried before */

@@ -1,4 +1,5 @@
-/* test_path.c - how long packets may be: routers that say nothing (RFC 4821), and routers that lie (RFC 5927). */
+/* test_path.c - how long packets may be: routers that say nothing (RFC 4821), and routers that lie (RFC
+ * 5927). */
 #include "harness.h"
 
 #include <string.h>
@@ -23,11 +24,11 @@ static uint32_t mss_of(struct test *t)
 
 /* A path that drops what is too long, and a receiver behind it. */
 struct path {
-	uint32_t mtu;        /* 0: nothing arrives */
-	uint32_t tell;       /* a router tells this MTU of what is dropped; 0: it says nothing */
-	bool sack, takes_more;  /* what follows a packet that is dropped is dropped, too */
+	uint32_t mtu;          /* 0: nothing arrives */
+	uint32_t tell;         /* a router tells this MTU of what is dropped; 0: it says nothing */
+	bool sack, takes_more; /* what follows a packet that is dropped is dropped, too */
 	bool dropping;
-	uint32_t next;       /* all before it has arrived */
+	uint32_t next; /* all before it has arrived */
 	uint32_t dropped, longest;
 	uint8_t got[STREAM + 2];
 };
@@ -71,7 +72,8 @@ static void take_one(struct test *t)
 		path.dropping = true;
 		path.dropped++;
 		if (path.tell)
-			inject_icmp_error(t, ICMP_UNREACHABLE, ICMP_CODE_FRAGMENTATION_NEEDED, path.tell, start);
+			inject_icmp_error(t, ICMP_UNREACHABLE, ICMP_CODE_FRAGMENTATION_NEEDED, path.tell,
+					  start);
 		return;
 	}
 	path.longest = bytes > path.longest ? bytes : path.longest;
@@ -126,7 +128,6 @@ static struct test *begin_path(bool sack, uint32_t mtu)
 /* --- routers that say nothing */
 
 /* Two time-outs of a full segment, and the third goes in a packet of 1024 bytes, or of 552 then. */
-/* proves RFC1191-03 */
 static void full_segments_that_vanish_become_shorter(void **state)
 {
 	struct test *t = begin_path(false, 0);
@@ -195,7 +196,7 @@ static void an_outage_is_soon_forgotten(void **state)
  * other is lost. */
 static void the_size_is_found_by_trying(void **state)
 {
-	static const uint32_t cases[][2] = {{600, 552}, {1100, 1024}, {1300, 1280}, {1410, 1400},
+	static const uint32_t cases[][2] = {{600, 552},   {1100, 1024}, {1300, 1280}, {1410, 1400},
 					    {1459, 1440}, {1491, 1480}, {1499, 1492}, {1500, 1500}};
 
 	(void)state;
@@ -414,7 +415,7 @@ static void a_quote_that_contradicts_itself(void **state)
 }
 
 /* Old routers give no MTU: the next smaller size that links of their time had. */
-/* proves RFC1191-02 */
+/* proves RFC1191-01 */
 static void a_router_that_gives_no_mtu(void **state)
 {
 	struct test *t = begin_path(false, 1500);
