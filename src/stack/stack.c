@@ -134,7 +134,7 @@ static bool makes_sense(const struct stack_config *config)
 struct sizes {
 	uint32_t stride, timers, flows, rules;
 	size_t stack, blocks, half_opens, time_waits, extension_pool, range_pool, chunks, messages, groups,
-		fanouts, table, wheel, pacer, near, net, admission, tune, paths, total;
+		fanouts, table, wheel, pacer, near, net, admission, tune, paths, suspects, total;
 };
 
 /* Behind the application's state stand the connection's places in groups. */
@@ -182,11 +182,12 @@ static struct sizes sizes_of(const struct stack_config *config)
 	s.net = net_bytes(config->destinations + 1);
 	s.tune = tune_bytes(config->connections);
 	s.paths = path_bytes(config->connections);
+	s.suspects = pressure_bytes(config->connections);
 	s.rules = admission_rules(config->services, config->service_count);
 	s.admission = admission_bytes(config->service_count, s.rules, config->sources);
 	s.total = s.stack + s.blocks + s.half_opens + s.time_waits + s.extension_pool + s.range_pool +
 		  s.chunks + s.messages + s.groups + s.fanouts + s.table + s.wheel + s.pacer + s.near +
-		  s.net + s.admission + s.tune + s.paths + (size_t)16 * CACHE_LINE;
+		  s.net + s.admission + s.tune + s.paths + s.suspects + (size_t)16 * CACHE_LINE;
 	return s;
 }
 
@@ -307,6 +308,7 @@ static void services_init(struct core *core, const struct stack_config *config)
 int stack_reread_service(struct stack *stack, uint32_t service)
 {
 	struct core *core = &stack->core;
+	uint8_t wscale;
 	uint16_t port;
 
 	if (service >= core->service_count || !services_make_sense(&stack->config))
@@ -315,7 +317,11 @@ int stack_reread_service(struct stack *stack, uint32_t service)
 	if (port && core->listeners[port] && core->listeners[port] != service + 1)
 		return -EADDRINUSE;
 	listen_on(core, service, false);
+	wscale = core->services[service].wscale;
 	services_set(core, &stack->config, service, service + 1);
+	core->services[service].wscale_before = wscale;
+	core->services[service].rescaled = true;
+	core->services[service].rescaled_tick = core->now_tick;
 	tcp_windows_recount(core);
 	return 0;
 }
@@ -401,12 +407,14 @@ static bool carve(struct stack *stack, struct arena *arena, const struct sizes *
 	admission = arena_carve(arena, s->admission, CACHE_LINE);
 	core->tune = arena_carve(arena, s->tune, CACHE_LINE);
 	core->paths = arena_carve(arena, s->paths, CACHE_LINE);
+	core->suspects = arena_carve(arena, s->suspects, CACHE_LINE);
 	if (!chunks || !messages || !table || !wheel || !pacer || !core->near_bits || !net || !admission ||
-	    !core->tune || !core->paths)
+	    !core->tune || !core->paths || !core->suspects)
 		return false;
 	core->tune_mask = tune_slots(config->connections) - 1;
 	tune_clear(core);
 	path_clear(core);
+	pressure_clear(core);
 	core->chunk_bytes = s->chunks;
 	chunk_pool_init(&core->chunks, chunks, &config->chunks);
 	message_pool_init(&core->messages, messages, &config->messages);

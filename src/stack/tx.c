@@ -266,8 +266,8 @@ uint64_t stack_deadline(const struct stack *stack)
 	uint32_t tick = 0;
 	bool has;
 
-	if (stack_has_output(stack) || core->sweep_left || core->reroute_left || core->pressure_left ||
-	    core->admission.recounting || sock_can_feed(core))
+	if (stack_has_output(stack) || core->sweep_left || core->reroute_left || core->admission.recounting ||
+	    sock_can_feed(core))
 		return core->now_us;
 	has = wheel_next(core->wheel, &tick);
 	nearer(has, tick, core->now_tick, &best);
@@ -282,6 +282,7 @@ uint64_t stack_deadline(const struct stack *stack)
 		has = fanout_deadline(core, &tick);
 		nearer(has, tick, core->now_tick, &best);
 	}
+	nearer(core->pressure_left > 0, pressure_deadline(core), core->now_tick, &best);
 	nearer(core->net.destinations.probing > 0, core->net.probe_tick, core->now_tick, &best);
 	nearer(core->net.reassembly.live > 0, core->net.reassembly.next_tick, core->now_tick, &best);
 	if (best == INT64_MAX)

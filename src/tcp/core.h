@@ -29,6 +29,7 @@
 struct c10m_congestion_control;
 struct core;
 struct path_slot;
+struct suspect;
 
 struct core_events {
 	void (*closed)(struct core *core, uint32_t index, enum c10m_close_reason reason);
@@ -89,8 +90,11 @@ struct tcp_service {
 	bool paced, ecn_asks, ecn_accepts;
 	uint32_t fastopen_pending; /* that may wait at a time; 0: no fast open */
 	bool fastopen_client;
-	uint8_t wscale; /* the least that tells of receive_max_bytes */
-	bool marked;    /* its packets have a time to live or a class of their own */
+	uint8_t wscale;        /* the least that tells of receive_max_bytes */
+	uint8_t wscale_before; /* as it was before the service was read again ... */
+	bool rescaled;
+	uint32_t rescaled_tick; /* ... for the last time: SYN cookies of that time told this one */
+	bool marked;            /* its packets have a time to live or a class of their own */
 	uint8_t ttl, dscp;
 };
 
@@ -162,7 +166,9 @@ struct core {
 	uint32_t fastopen_pending; /* connections that a SYN's data opened, and whose handshake goes on */
 	uint32_t fastopen_resets, fastopen_resets_tick; /* of these, reset by the peer; since when counted */
 	struct fastopen_entry fastopen[FASTOPEN_ENTRIES];
-	uint32_t pressure_left, pressure_tick; /* blocks to be asked for memory; since when */
+	struct suspect *suspects; /* as many as `tune` has: pressure.c */
+	uint32_t pressure_left, pressure_next,
+		pressure_tick; /* blocks to be asked for memory; the next; when last */
 	struct stages stages;
 	uint64_t owned[65536 / 64]; /* a bit for each port that is ours to answer for */
 	uint8_t listeners[65536];   /* service + 1 of a port; 0: nobody */
@@ -332,8 +338,12 @@ PURE_INLINE uint32_t tcp_receive_limit(const struct core *core, const struct tcb
 }
 
 /* --- pressure.c: memory has run out */
-void pressure_begin(struct core *core);   /* no chunk was left; once a second at most */
-void pressure_relieve(struct core *core); /* looks at some blocks, while pressure_left is not 0 */
+size_t pressure_bytes(uint32_t connections);
+void pressure_clear(struct core *core);
+void pressure_begin(struct core *core); /* no chunk was left */
+/* Looks at some blocks, while pressure_left is not 0; the tick from which it does so again. */
+void pressure_relieve(struct core *core);
+uint32_t pressure_deadline(const struct core *core);
 
 /* --- segment.c: segments that belong to no block */
 void tcp_send_reset(struct core *core, const uint8_t *frame, const struct tuple4 *tuple,

@@ -80,7 +80,7 @@ static void syn_ack(struct core *core, const struct eth_address *to, const struc
 		.window = (uint16_t)window,
 		.options = (uint8_t)(TCP_OPT_MSS | entry->options),
 		.mss = (uint16_t)tcp_mss_for(core, core->net.destinations.routes.mtu),
-		.wscale = core->services[entry->service].wscale,
+		.wscale = entry->own_wscale,
 		.ts_val = ts_val,
 		.ts_ecr = entry->ts_recent,
 		.user_timeout = user_timeout_offer(core, entry->service,
@@ -107,6 +107,7 @@ static void fill(struct core *core, struct half_open *entry, const struct tuple4
 	entry->mss = segment->options & TCP_OPT_MSS ? segment->mss : 536;
 	entry->window = segment->window;
 	entry->wscale = segment->wscale;
+	entry->own_wscale = core->services[entry->service].wscale;
 	entry->ecn = ecn_is_asked(segment) && core->services[entry->service].ecn_accepts;
 	entry->ts_recent = segment->ts_val;
 	entry->user_timeout = segment->user_timeout;
@@ -231,6 +232,7 @@ static enum drop_reason establish(struct core *core, const struct half_open *ent
 	tcb->destination = destination;
 	destination_hold(&core->net.destinations, destination);
 	tcb->ts_offset = entry->ts_offset;
+	tcb->wscales = entry->own_wscale;
 	tcp_learn_syn_options(core, tcb, &options);
 	user_timeout_learn(core, tcb, entry->user_timeout);
 	if (entry->ecn)
@@ -314,6 +316,19 @@ static enum drop_reason syn_input(struct core *core, const uint8_t *frame, const
 	return DROP_NONE;
 }
 
+/* The service may have been read again since the SYN cookie left, which the timestamp tells, but for the 64
+ * ms that its low bits stood for. */
+static uint8_t told_wscale(const struct core *core, const struct half_open *entry, uint32_t ts_ecr)
+{
+	const struct tcp_service *service = &core->services[entry->service];
+	uint32_t sent_tick = ts_ecr - entry->ts_offset;
+
+	if (service->rescaled && seq_lt(sent_tick, service->rescaled_tick) &&
+	    core->now_tick - service->rescaled_tick < 2u << COOKIE_SLOT_LOG2)
+		return service->wscale_before;
+	return service->wscale;
+}
+
 static enum drop_reason cookie_input(struct core *core, const uint8_t *frame, const struct tuple4 *tuple,
 				     uint64_t hash, const struct tcp_segment *segment,
 				     struct tcp_result *result)
@@ -337,6 +352,7 @@ static enum drop_reason cookie_input(struct core *core, const uint8_t *frame, co
 	if (entry.options & TCP_OPT_TIMESTAMPS && scale != COOKIE_NO_WSCALE) {
 		entry.options |= TCP_OPT_WSCALE;
 		entry.wscale = (uint8_t)scale;
+		entry.own_wscale = told_wscale(core, &entry, segment->ts_ecr);
 	}
 	reason = establish(core, &entry, hash, FLOW_NONE, result);
 	if (is_limit(reason))
@@ -378,7 +394,7 @@ enum drop_reason tcp_listen_input(struct core *core, const uint8_t *frame, const
 static void acknowledge(struct core *core, const uint8_t *frame, const struct half_open *entry)
 {
 	uint32_t window = MIN_OF(core->services[entry->service].receive_bytes, 65535u);
-	uint32_t scale = entry->options & TCP_OPT_WSCALE ? core->services[entry->service].wscale : 0;
+	uint32_t scale = entry->options & TCP_OPT_WSCALE ? entry->own_wscale : 0;
 	struct tcp_segment ack = {
 		.seq = entry->iss + 1,
 		.ack = entry->irs + 1,

@@ -23,14 +23,16 @@ void tcp_set_mss(struct core *core, struct tcb *tcb, uint32_t peer_mss)
 void tcp_learn_syn_options(struct core *core, struct tcb *tcb, const struct tcp_segment *segment)
 {
 	uint32_t peer_mss = segment->options & TCP_OPT_MSS ? segment->mss : 536;
+	uint8_t own_wscale = tcb->wscales & 15; /* as it was told */
 
+	tcb->wscales = 0;
 	if (segment->options & TCP_OPT_TIMESTAMPS && !core->settings.no_timestamps) {
 		tcb->options |= TCB_TIMESTAMPS;
 		tcb->ts_recent = segment->ts_val;
 	}
 	if (segment->options & TCP_OPT_WSCALE && !core->settings.no_window_scale) {
 		tcb->options |= TCB_WSCALE;
-		tcb->wscales = (uint8_t)(segment->wscale << 4 | core->services[tcb->service].wscale);
+		tcb->wscales = (uint8_t)(segment->wscale << 4 | own_wscale);
 	}
 	if (segment->options & TCP_OPT_SACK_PERMITTED && !core->settings.no_sack)
 		tcb->options |= TCB_SACK;
@@ -94,6 +96,7 @@ int tcp_connect(struct core *core, const struct tuple4 *tuple, uint8_t service, 
 	destination_hold(&core->net.destinations, destination);
 	tcb->ts_offset = core_ts_offset(core, tuple);
 	tcb->options |= TCB_ACTIVE_OPEN;
+	tcb->wscales = core->services[service].wscale;
 	tcb->mss = 536;
 	tcp_open_setup(core, tcb, iss, 0);
 	tcb->snd_una--; /* the SYN itself */

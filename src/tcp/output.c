@@ -131,7 +131,7 @@ static void emit_fast_answer(struct core *core, struct tcb *tcb, struct packet *
 		.flags = (uint8_t)(TCP_SYN | TCP_ACK | (tcb->options & TCB_ECN ? TCP_ECE : 0)),
 		.options = TCP_OPT_MSS | TCP_OPT_FASTOPEN,
 		.mss = (uint16_t)tcp_mss_for(core, core->net.destinations.routes.mtu),
-		.wscale = core->services[tcb->service].wscale,
+		.wscale = tcb->wscales & 15,
 		.cookie = cookie,
 		.cookie_bytes = FASTOPEN_COOKIE_BYTES,
 		.user_timeout = user_timeout_offer(core, tcb->service, tcb->user_timeout_ms),
@@ -159,7 +159,7 @@ static void emit_syn(struct core *core, struct tcb *tcb, struct packet *packet)
 		.flags = (uint8_t)(TCP_SYN | (answer ? TCP_ACK : 0)),
 		.options = TCP_OPT_MSS,
 		.mss = (uint16_t)tcp_mss_for(core, core->net.destinations.routes.mtu),
-		.wscale = core->services[tcb->service].wscale,
+		.wscale = tcb->wscales & 15,
 	};
 
 	if (answer ? tcb->options & TCB_WSCALE : !core->settings.no_window_scale)
@@ -605,7 +605,8 @@ static void last_reply(struct core *core, const struct tcb *tcb, uint8_t flags)
 void tcp_abort_segment(struct core *core, const struct tcb *tcb)
 {
 	/* RFC 9293 section 3.10.5: where both sides have closed nobody is told, unless data was lost. */
-	if ((tcb->state == TCP_CLOSING || tcb->state == TCP_LAST_ACK) && tcb->rcv_bytes == 0)
+	if ((tcb->state == TCP_CLOSING || tcb->state == TCP_LAST_ACK) && tcb->rcv_bytes == 0 &&
+	    tcb->snd_bytes == 0)
 		return;
 	last_reply(core, tcb, TCP_RST | TCP_ACK);
 }

@@ -91,7 +91,7 @@ struct tcb {
 	uint16_t mss; /* payload bytes of a full segment, options taken off */
 	uint16_t destination;
 	uint16_t options, pending;
-	uint8_t wscales;            /* ours to apply on send windows << 4 | theirs */
+	uint8_t wscales;            /* the peer's, of windows that come << 4 | ours, as it was told */
 	uint8_t duplicate_acks : 4; /* stays at DUPLICATE_ACKS_MAX */
 	uint8_t paced : 1;          /* the extension says when the next segment may go: pace.c */
 	uint8_t ecn : 3;            /* ecn.h */
@@ -250,7 +250,8 @@ struct half_open {
 	struct eth_address hop; /* where its SYN came from: answers ask for no neighbour */
 	uint8_t ecn;            /* its SYN asked for it */
 	uint16_t user_timeout;  /* as the peer told it, or 0 */
-	uint16_t reserve;
+	uint8_t own_wscale;     /* as the SYN-ACK told it */
+	uint8_t reserve;
 };
 
 _Static_assert(sizeof(struct half_open) == 64, "one cache line");

@@ -37,6 +37,17 @@ uint32_t tcp_window_grown(const struct core *core, const struct tcb *tcb)
 	return tcp_receive_limit(core, tcb) - core->services[tcb->service].receive_bytes;
 }
 
+/* Twice as much is allowed, and can be told with the scale that was agreed on: 64 KB without one (RFC 7323
+ * section 2.2). */
+static bool may_double(const struct core *core, const struct tcb *tcb)
+{
+	uint32_t most = core->services[tcb->service].receive_max_bytes;
+	uint64_t limit = tcp_receive_limit(core, tcb);
+
+	return limit < most && tcb->grown < 15 &&
+	       MIN_OF(2 * limit, (uint64_t)most) <= 65536u << (tcb->wscales & 15);
+}
+
 static bool memory_is_short(const struct core *core)
 {
 	return core->chunks.bytes_live > core->chunk_bytes / 4 * 3;
@@ -76,8 +87,7 @@ void tcp_window_squeeze(struct core *core, struct tcb *tcb)
  * in the next one, while we still measure this one. */
 static void grow(struct core *core, struct tcb *tcb, uint64_t round_bytes)
 {
-	while (tcp_receive_limit(core, tcb) < core->services[tcb->service].receive_max_bytes &&
-	       tcp_receive_limit(core, tcb) < 4 * round_bytes && tcb->grown < 15) {
+	while (may_double(core, tcb) && tcp_receive_limit(core, tcb) < 4 * round_bytes) {
 		uint64_t others = core->tuned_bytes - tcp_window_grown(core, tcb);
 
 		tcb->grown = (uint8_t)(tcb->grown + 1) & 15u;

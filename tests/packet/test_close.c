@@ -445,6 +445,44 @@ static void abort_resets(void **state)
 	test_finish(t);
 }
 
+static void inject_raw_fin(struct test *t)
+{
+	uint8_t frame[FRAME_ROOM];
+
+	inject_raw(t, frame, build(t, frame, "F. seq 1 ack 1"));
+}
+
+/* RFC 9293 section 3.10.5 lets an abort in CLOSING and in LAST_ACK end in silence, since both sides have
+ * closed. Not so when data on its way is given up: a peer that still waits for it must not take its end for
+ * granted. */
+static void abort_in_last_ack_or_closing(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < 4; i++) {
+		bool data = i & 1, last_ack = i & 2;
+		struct test *t = begin_open();
+
+		t->app.keep_open = true;
+		if (data)
+			app_send(t, 0, 100);
+		if (last_ack)
+			inject_raw_fin(t);
+		app_close(t, 0);
+		discard_out(t);
+		if (!last_ack)
+			inject_raw_fin(t);
+		discard_out(t);
+		discard_events(t);
+		app_abort(t, 0);
+		if (data)
+			expect(t, "R. seq 102 ack 2");
+		expect_nothing(t);
+		discard_events(t);
+		assert_int_equal(usage(t).connections, 0);
+		test_finish(t);
+	}
+}
+
 /* --- closing inside callbacks ------------------------------------------------------------------ */
 
 static void hook_close_on_data(struct test *t, c10m_conn *conn, unsigned slot, const char *event)
@@ -769,6 +807,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(reset_in_last_ack),
 	TEST(reset_in_closing),
 	TEST(reset_in_last_ack_with_data_out),
+	TEST(abort_in_last_ack_or_closing),
 	TEST(reset_gives_unread_data_back),
 	TEST(fin_wait_2_ends_after_a_full_close),
 	TEST(stop_resets_everyone),

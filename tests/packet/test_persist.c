@@ -2,6 +2,8 @@
  * 3.8.6). */
 #include "harness.h"
 
+#include "stack/internal.h"
+
 #include "tcp/tcb.h"
 
 /* --- zero window ------------------------------------------------------------------------------------ */
@@ -431,6 +433,120 @@ static void closed_window_ends_when_memory_does(void **state)
 	test_finish(t);
 }
 
+static void answer(struct test *t, unsigned peer, uint32_t ack, uint32_t window)
+{
+	uint8_t frame[FRAME_ROOM];
+
+	use_peer(t, peer);
+	inject_raw(t, frame, build(t, frame, ". seq 1 ack %u win %u", ack - t->peer->irs, window));
+}
+
+/* For so long, or until somebody's end: the second peer takes all it gets, and would get more if there were
+ * memory. The first takes so many bytes at a time from `next` on, and tells of this window. */
+static uint32_t take_slowly(struct test *t, uint32_t ms, uint32_t next, uint32_t bytes, uint32_t window)
+{
+	struct tcp_segment segment;
+	struct ipv4_header ip;
+
+	if (next == 1)
+		answer(t, 1, t->peers[1].irs + 1, 60000);
+	for (; ms > 0 && usage(t).connections == 2; ms -= 100) {
+		pass_ms(t, 100);
+		app_send(t, 1, 12000);
+		while (t->out_count > 0 && usage(t).connections == 2) {
+			uint32_t end;
+
+			take_segment(t, &ip, &segment);
+			end = segment.seq + segment.payload_bytes;
+			if (segment.payload_bytes && segment.destination_port == t->peers[1].port)
+				answer(t, 1, end, 60000);
+			if (segment.payload_bytes == 0 || segment.destination_port == t->peers[1].port)
+				continue;
+			end -= t->peers[0].irs;
+			next += end > next ? MIN_OF(bytes, end - next) : 0;
+			answer(t, 0, next + t->peers[0].irs, window);
+		}
+	}
+	return next;
+}
+
+/* A byte of each probe or segment pins the rest, whether the window is closed or not quite. */
+static void crumbs_are_a_pin(void **state)
+{
+	static const uint32_t windows[] = {0, 1, 5};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_COUNT(windows); i++) {
+		struct test *t = begin_pinned(100);
+		uint32_t next;
+
+		mark(t);
+		next = take_slowly(t, 4500, 1, 1, windows[i]);
+		assert_int_equal(counted(t, tcp_pinned_ended), 0);
+		take_slowly(t, 15000, next, 1, windows[i]);
+		assert_int_equal(counted(t, tcp_pinned_ended), 1);
+		assert_true(t->slots[0].closed && t->slots[0].reason == C10M_CLOSE_MEMORY);
+		discard_events(t);
+		discard_out(t);
+		test_finish(t);
+	}
+}
+
+/* Slow, and yet some memory comes back from it. */
+static void who_takes_some_stays(void **state)
+{
+	struct test *t = begin_pinned(100);
+
+	(void)state;
+	mark(t);
+	assert_in_range(take_slowly(t, 12000, 1, 200, 200), 4000, 11000);
+	assert_int_equal(counted(t, tcp_pinned_ended), 0);
+	assert_int_equal(usage(t).connections, 2);
+	discard_events(t);
+	discard_out(t);
+	test_finish(t);
+}
+
+/* Ten million connections are not looked at in one go, each time that memory is short. */
+static void looking_for_memory_takes_turns(void **state)
+{
+	struct test *t = test_begin();
+	struct pool *blocks;
+	uint32_t others[5000];
+
+	(void)state;
+	t->config.connections = 6000;
+	t->config.chunks = (struct chunk_config){{4, 4, 8}};
+	t->services[0].send_bytes = 20000;
+	test_start(t);
+	blocks = &t->stack->core.blocks;
+	for (unsigned i = 0; i < ARRAY_COUNT(others); i++)
+		others[i] = pool_take(blocks);
+	open_server(t); /* behind all of them */
+	inject(t, ". seq 1 ack 1 win 0");
+	app_send(t, 0, 9000);
+	for (unsigned i = 0; i < 100; i++) {
+		pass_ms(t, 100);
+		if (discard_out(t))
+			inject(t, ". seq 1 ack 1 win 0");
+	}
+	mark(t);
+	app_send(t, 0, 20000); /* more than there is */
+	assert_in_range(t->stack->core.pressure_left, 4000, 5000);
+	assert_true(stack_deadline(t->stack) > t->now_us);
+	pass_ms(t, 5);
+	assert_in_range(t->stack->core.pressure_left, 1000, 4000);
+	assert_int_equal(counted(t, tcp_pinned_ended), 0);
+	pass_ms(t, 10);
+	assert_int_equal(t->stack->core.pressure_left, 0);
+	assert_int_equal(counted(t, tcp_pinned_ended), 1);
+	expect_event(t, "close memory");
+	discard_out(t);
+	for (unsigned i = 0; i < ARRAY_COUNT(others); i++)
+		pool_give(blocks, others[i]);
+	test_finish(t);
+}
+
 static void memory_for_all_ends_nobody(void **state)
 {
 	struct test *t = begin_pinned(10000);
@@ -499,6 +615,9 @@ static const struct CMUnitTest tests[] = {
 	TEST(silence_ends_the_connection_after_100_seconds),
 	TEST(idle_connection_lives_for_ever),
 	TEST(closed_window_ends_when_memory_does),
+	TEST(crumbs_are_a_pin),
+	TEST(who_takes_some_stays),
+	TEST(looking_for_memory_takes_turns),
 	TEST(memory_for_all_ends_nobody),
 	TEST(short_pause_is_no_pin),
 	TEST(open_windows_are_left_alone),

@@ -1,6 +1,8 @@
 /* test_window.c - how the receive window grows, where that ends, and that nothing is taken back of it. */
 #include "harness.h"
 
+#include "stack/internal.h"
+
 #define RTT_MS 20u
 
 /* A server whose windows may grow; the handshake took a round trip of 20 ms. */
@@ -215,6 +217,117 @@ static void windows_outlive_a_rebuild(void **state)
 	test_finish(t);
 }
 
+/* Without window scaling no more than 64 KB can be told, and nothing is charged to the worker for more. */
+static void without_a_scale_it_ends_at_64_kilobytes(void **state)
+{
+	static const uint32_t starts[] = {16384, 40000, 65535, 65536};
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_COUNT(starts); i++) {
+		struct test *t = begin_tuned(1u << 20);
+		uint32_t edge = t->peer->iss;
+
+		t->services[0].receive_bytes = starts[i];
+		test_start(t);
+		inject(t, "S seq 0 win 65535 mss 1460");
+		expect(t, "S. seq 0 ack 1 mss 1460");
+		pass_ms(t, RTT_MS);
+		inject(t, ". seq 1 ack 1");
+		expect_event(t, "open");
+		mark(t);
+		for (unsigned round = 0; round < 8; round++)
+			assert_true(round_trip(t, starts[i] < 20000 ? 10 : 26, 0, &edge) <= 65535);
+		assert_int_equal(counted(t, tcp_windows_grown), starts[i] == 16384 ? 2 : 0);
+		assert_true(t->stack->core.tuned_bytes <= 65536 - MIN_OF(starts[i], 65536u));
+		test_finish(t);
+	}
+}
+
+/* --- a service is read again while connections open ------------------------------------------------ */
+
+static void take_window(struct test *t, uint32_t scale)
+{
+	struct tcp_segment segment;
+
+	inject(t, ". len 1460");
+	inject(t, ". len 1460");
+	next_segment(t, &segment);
+	/* 64 KB, in units of what the SYN-ACK or the SYN told. */
+	assert_in_range((uint32_t)segment.window << scale, 65536 - 2920 - (1u << scale), 65536);
+}
+
+static void reread(struct test *t, uint32_t most)
+{
+	t->services[0].receive_max_bytes = most;
+	assert_int_equal(stack_reread_service(t->stack, 0), 0);
+}
+
+static void scale_is_what_the_syn_ack_told(void **state)
+{
+	struct test *t = begin_tuned(4u << 20);
+
+	(void)state;
+	test_start(t);
+	inject(t, "S seq 0 win 65535 mss 1460 wscale 7");
+	expect(t, "S. seq 0 ack 1 mss 1460 wscale 6");
+	reread(t, 1u << 20);
+	inject(t, "S seq 0 win 65535 mss 1460 wscale 7");
+	expect(t, "S. seq 0 ack 1 mss 1460 wscale 6"); /* as the first time */
+	inject(t, ". seq 1 ack 1");
+	expect_event(t, "open");
+	take_window(t, 6);
+	test_finish(t);
+}
+
+static void scale_is_what_the_syn_cookie_told(void **state)
+{
+	struct test *t = begin_tuned(4u << 20);
+
+	(void)state;
+	t->config.always_cookies = true; /* the timestamp tells when the cookie left */
+	test_start(t);
+	inject(t, "S seq 0 win 65535 mss 1460 wscale 7 ts 0");
+	expect(t, "S. seq 0 ack 1 mss 1460 wscale 6 ts 0 ecr 0");
+	t->peer->timestamps = true;
+	pass_ms(t, 1000);
+	reread(t, 1u << 20);
+	inject(t, ". seq 1 ack 1");
+	expect_event(t, "open");
+	take_window(t, 6);
+	use_peer(t, 1);
+	t->peer->wscale = 7;
+	pass_ms(t, 1000);
+	inject(t, "S seq 0 win 65535 mss 1460 wscale 7 ts 0");
+	expect(t, "S. seq 0 ack 1 mss 1460 wscale 4 ts 0 ecr 2000");
+	t->peer->timestamps = true;
+	inject(t, ". seq 1 ack 1");
+	expect_event(t, "open#1");
+	take_window(t, 4);
+	test_finish(t);
+}
+
+static void scale_is_what_our_syn_told(void **state)
+{
+	struct test *t = begin_tuned(4u << 20);
+
+	(void)state;
+	t->active = true;
+	t->config.no_timestamps = t->config.no_sack = true;
+	t->services[1] = t->services[0];
+	t->services[1].port = 0;
+	test_start(t);
+	app_connect(t, 5000);
+	expect(t, "S seq 0 mss 1460 wscale 6");
+	t->services[1].receive_max_bytes = 1u << 20;
+	assert_int_equal(stack_reread_service(t->stack, 1), 0);
+	expect_after(t, 1000, "S seq 0 mss 1460 wscale 6");
+	inject(t, "S. seq 0 ack 1 win 65535 mss 1460 wscale 7");
+	expect_event(t, "open");
+	expect(t, ". seq 1 ack 1");
+	take_window(t, 6);
+	test_finish(t);
+}
+
 /* So does a change of the service's limits, in what all windows together have grown by (stack_verify). */
 static void windows_outlive_other_limits(void **state)
 {
@@ -284,6 +397,10 @@ static const struct CMUnitTest tests[] = {
 	TEST(windows_share_a_bound),
 	TEST(pressure_shrinks_what_is_offered_not_what_was_promised),
 	TEST(windows_outlive_a_rebuild),
+	TEST(without_a_scale_it_ends_at_64_kilobytes),
+	TEST(scale_is_what_the_syn_ack_told),
+	TEST(scale_is_what_the_syn_cookie_told),
+	TEST(scale_is_what_our_syn_told),
 	TEST(windows_outlive_other_limits),
 	TEST(start_is_acknowledged_quickly),
 	TEST(start_of_a_connect_is_acknowledged_quickly),
