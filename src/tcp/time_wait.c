@@ -118,7 +118,7 @@ bool time_wait_may_reuse(const struct core *core, uint32_t ref)
 {
 	const struct time_wait *entry;
 
-	if (flow_ref_kind(ref) != FLOW_TIME_WAIT || core->settings.no_timestamps)
+	if (flow_ref_kind(ref) != FLOW_TIME_WAIT)
 		return false;
 	entry = entry_at(core, flow_ref_index(ref));
 	return entry->timestamps &&

@@ -52,7 +52,7 @@ void urgent_tell(struct core *core, struct tcb *tcb, struct tcp_segment *segment
 {
 	const struct tcp_extension *extension = used_for(core, tcb, EXTENSION_URGENT_OUT);
 
-	if (extension && seq_gt(extension->snd_up, segment->seq) && !(segment->flags & TCP_RST)) {
+	if (extension && seq_gt(extension->snd_up, segment->seq)) {
 		segment->flags |= TCP_URG;
 		segment->urgent = (uint16_t)MIN_OF(extension->snd_up - segment->seq, 65535u);
 	}

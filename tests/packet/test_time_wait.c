@@ -128,6 +128,43 @@ static void older_syn_in_time_wait_is_acknowledged(void **state)
 	test_finish(t);
 }
 
+/* Neither is newer: a SYN that begins where the old connection ended, and one of the same time that begins
+ * before. */
+static void syn_that_is_no_newer_is_acknowledged(void **state)
+{
+	struct test *t = begin_time_wait(false);
+
+	(void)state;
+	inject(t, "S seq 2 win 1000 mss 1460");
+	expect(t, ". seq 2 ack 2");
+	expect_drop(t, TCP_TIME_WAIT);
+	assert_int_equal(usage(t).time_wait, 1);
+	test_finish(t);
+	t = begin_time_wait(true);
+	inject(t, "S seq 2 win 1000 mss 1460");
+	expect(t, ". seq 2 ack 2");
+	expect_drop(t, TCP_TIME_WAIT);
+	assert_int_equal(usage(t).time_wait, 1);
+	test_finish(t);
+}
+
+/* Within the same tick of the peer's clock the sequence number decides (RFC 6191 section 2). */
+static void newer_syn_of_the_same_time_reuses_time_wait(void **state)
+{
+	struct test *t = begin_time_wait(true);
+
+	(void)state;
+	mark(t);
+	t->peer->timestamps = false;
+	t->peer->iss += 1000;
+	t->peer->snd_nxt = 0;
+	inject(t, "S seq 0 win 1000 mss 1460 ts 0");
+	expect(t, "S. seq 0 ack 1 mss 1460 ts 0");
+	t->peer->timestamps = true;
+	assert_int_equal(counted(t, tcp_time_wait_reused), 1);
+	test_finish(t);
+}
+
 /* A SYN that nobody takes leaves the entry alone. */
 static void refused_syn_does_not_end_time_wait(void **state)
 {
@@ -322,6 +359,8 @@ static const struct CMUnitTest tests[] = {
 	TEST(newer_syn_reuses_time_wait),
 	TEST(newer_timestamp_reuses_time_wait),
 	TEST(older_syn_in_time_wait_is_acknowledged),
+	TEST(syn_that_is_no_newer_is_acknowledged),
+	TEST(newer_syn_of_the_same_time_reuses_time_wait),
 	TEST(refused_syn_does_not_end_time_wait),
 	TEST(new_incarnation_has_higher_numbers),
 	TEST(connect_does_not_take_a_port_in_time_wait),

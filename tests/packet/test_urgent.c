@@ -167,6 +167,52 @@ static void urgent_data_is_sent_with_its_pointer(void **state)
 	test_finish(t);
 }
 
+/* What follows the urgent data is not urgent, even before any of it is acknowledged. */
+static void what_follows_is_not_urgent(void **state)
+{
+	struct test *t = begin_open();
+
+	(void)state;
+	send_urgent(t, 1460);
+	app_send(t, 0, 2920);
+	expect(t, "PU. seq 1 ack 1 len 1460 urg 1460");
+	expect(t, ". seq 1461 ack 1 len 1460 urg 0");
+	expect(t, "P. seq 2921 ack 1 len 1460 urg 0");
+	inject(t, ". seq 1 ack 4381");
+	test_finish(t);
+}
+
+/* It ends farther ahead than the field can tell: as far as that goes, and exactly once it is near enough. */
+static void an_end_that_is_far_ahead(void **state)
+{
+	struct test *t = test_begin();
+	uint32_t end = 70000, sent = 1;
+
+	(void)state;
+	t->services[0].send_bytes = 200000;
+	test_start(t);
+	open_server(t);
+	inject(t, ". seq 1 ack 1 win 0");
+	app_send(t, 0, end - 4000);
+	send_urgent(t, 4000);
+	expect(t, "U. seq 1 ack 1 urg 65535");
+	inject(t, ". seq 1 ack 1 win 60000");
+	while (sent <= end) {
+		struct tcp_segment segment;
+		uint8_t frame[FRAME_ROOM];
+		uint32_t left;
+
+		next_segment(t, &segment);
+		left = end + 1 - (segment.seq - t->peer->irs);
+		assert_true(segment.flags & TCP_URG);
+		assert_int_equal(segment.urgent, left < 65535 ? left : 65535);
+		sent += segment.payload_bytes;
+		inject_raw(t, frame, build(t, frame, ". seq 1 ack %u win 60000", sent));
+	}
+	assert_int_equal(usage(t).extensions, 0);
+	test_finish(t);
+}
+
 /* What is sent again is as urgent as before. */
 static void lost_urgent_data_is_urgent_again(void **state)
 {
@@ -225,6 +271,8 @@ static const struct CMUnitTest tests[] = {
 	TEST(urgent_before_a_closed_window),
 	TEST(nothing_urgent_after_the_fin),
 	TEST(urgent_data_is_sent_with_its_pointer),
+	TEST(what_follows_is_not_urgent),
+	TEST(an_end_that_is_far_ahead),
 	TEST(lost_urgent_data_is_urgent_again),
 	TEST(closed_window_does_not_hold_the_pointer_back),
 	TEST(no_memory_for_a_pointer),

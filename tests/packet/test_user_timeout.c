@@ -1,6 +1,8 @@
 /* test_user_timeout.c - the user timeout as an option of both ends (RFC 5482). */
 #include "harness.h"
 
+#include "tcp/tcb.h"
+
 static struct test *begin_option(uint32_t ms)
 {
 	struct test *t = test_begin();
@@ -97,6 +99,59 @@ static void a_wish_has_its_limit(void **state)
 	inject(t, ". seq 1 ack 1");
 	expect_event(t, "open");
 	expect_timeout(t, 60);
+}
+
+/* Unless the service says otherwise an hour is the limit; minutes are read as such. */
+static void minutes_and_an_hour_at_most(void **state)
+{
+	static const uint32_t cases[][2] = {{0x8003, 180000},
+					    {0x8000 | 59, 3540000},
+					    {0x8000 | 61, 3600000},
+					    {3599, 3599000},
+					    {3601, 3600000}};
+	struct test *t = begin_option(30000);
+
+	(void)state;
+	test_start(t);
+	open_server(t);
+	for (unsigned i = 0; i < ARRAY_COUNT(cases); i++) {
+		inject(t, ". seq 1 ack 1 uto %u", cases[i][0]);
+		assert_int_equal(((struct tcb *)app_conn(t, 0))->user_timeout_ms, cases[i][1]);
+	}
+	test_finish(t);
+}
+
+/* A part of a second is told as a whole one: the peer must not give up before us. */
+static void parts_of_a_second_are_told_as_one(void **state)
+{
+	struct test *t = begin_option(30001);
+
+	(void)state;
+	test_start(t);
+	inject(t, "S seq 0 win 1000 mss 1460");
+	expect(t, "S. seq 0 ack 1 mss 1460 uto 31");
+	test_finish(t);
+}
+
+/* The peer wishes for less than before, while data waits: heeded at once, not when it is next sent again. */
+static void a_wish_counts_for_what_waits_already(void **state)
+{
+	struct test *t = begin_option(100000);
+
+	(void)state;
+	test_start(t);
+	open_server(t);
+	inject(t, ". seq 1 ack 1 uto 300");
+	app_send(t, 0, 100);
+	pass_ms(t, 103000); /* sent again after 102.2 s, and not before 162 */
+	discard_out(t);
+	inject(t, ". seq 1 ack 1 uto 110");
+	pass_ms(t, 6800);
+	expect_no_event(t);
+	pass_ms(t, 400);
+	expect_event(t, "close timeout");
+	discard_out(t);
+	test_finish(t);
 }
 
 /* Without a time of our own nothing is told, and RFC 9293's 100 seconds are the least. */
@@ -208,6 +263,9 @@ static const struct CMUnitTest tests[] = {
 	TEST(the_larger_wish_counts),
 	TEST(a_shorter_wish_does_not),
 	TEST(a_wish_has_its_limit),
+	TEST(minutes_and_an_hour_at_most),
+	TEST(parts_of_a_second_are_told_as_one),
+	TEST(a_wish_counts_for_what_waits_already),
 	TEST(without_our_own_the_least_is_100_seconds),
 	TEST(zero_and_broken_ones_are_ignored),
 	TEST(off_unless_asked_for),

@@ -200,6 +200,112 @@ static void pressure_shrinks_what_is_offered_not_what_was_promised(void **state)
 	test_finish(t);
 }
 
+static uint32_t grown(struct test *t, unsigned slot)
+{
+	return ((struct tcb *)app_conn(t, slot))->grown;
+}
+
+/* Three quarters of the memory are taken, by whoever it is: nothing grows, what has grown halves each round
+ * trip; and grows again when there is memory. */
+static void memory_that_is_short_halves_windows(void **state)
+{
+	const uint32_t most = 1u << 20;
+	struct test *t = begin_tuned(most);
+	uint32_t edge = t->peer->iss;
+
+	(void)state;
+	t->config.chunks = (struct chunk_config){{16, 16, 200}};
+	t->config.tuned_max_bytes = most;
+	t->services[0].send_bytes = 1 << 20;
+	open_tuned(t, most);
+	use_peer(t, 1);
+	open_server(t);
+	use_peer(t, 0);
+	for (unsigned i = 0; i < 8; i++)
+		round_trip(t, 200, most, &edge);
+	assert_int_equal(grown(t, 0), 4);
+	app_send(t, 1, 280000); /* less than three quarters */
+	discard_out(t);
+	round_trip(t, 200, most, &edge);
+	assert_int_equal(grown(t, 0), 4);
+	app_send(t, 1, 60000); /* more */
+	discard_out(t);
+	for (unsigned i = 4; i-- > 0;) {
+		round_trip(t, 40, most, &edge);
+		discard_out(t); /* the peer's data of the other one goes again */
+		assert_int_equal(grown(t, 0), i);
+	}
+	app_abort(t, 1);
+	discard_out(t);
+	discard_events(t);
+	for (unsigned i = 0; i < 4; i++)
+		round_trip(t, 40, most, &edge);
+	assert_true(grown(t, 0) > 0);
+	test_finish(t);
+}
+
+/* So many segments at once, and nothing for so long; a few times. */
+static void bursts(struct test *t, unsigned segments, uint32_t ms)
+{
+	for (unsigned i = 0; i < 5; i++) {
+		for (unsigned k = 0; k < segments; k++) {
+			uint8_t frame[FRAME_ROOM];
+
+			inject_raw(t, frame, build(t, frame, ". len 1460"));
+		}
+		pass_ms(t, ms);
+		discard_out(t);
+	}
+}
+
+/* It is a round trip that counts: neither a burst within a part of one, nor many of them together. */
+static void bursts_are_measured_by_the_round_trip(void **state)
+{
+	const uint32_t most = 1u << 20;
+	struct test *t = begin_tuned(most);
+
+	(void)state;
+	open_tuned(t, most);
+	bursts(t, 20, RTT_MS * 10);
+	assert_int_equal(grown(t, 0), 0);
+	for (unsigned i = 0; i < 10; i++) {
+		bursts(t, 2, 1); /* 10 segments within a quarter of a round trip */
+		pass_ms(t, RTT_MS - 5);
+	}
+	assert_int_equal(grown(t, 0), 0);
+	test_finish(t);
+}
+
+/* What was measured of a connection says nothing of the next one in its block. */
+static void measurements_end_with_their_connection(void **state)
+{
+	const uint32_t most = 1u << 20;
+	struct test *t = begin_tuned(most);
+	uint32_t edge = t->peer->iss, index;
+
+	(void)state;
+	open_tuned(t, most);
+	index = tcb_index(&t->stack->core, (struct tcb *)app_conn(t, 0));
+	round_trip(t, 10, most, &edge);
+	app_abort(t, 0);
+	discard_out(t);
+	discard_events(t);
+	use_peer(t, 1);
+	t->peer->wscale = 7;
+	t->peer->iss = edge + 1000000;
+	inject(t, "S seq 0 win 65535 mss 1460 wscale 7");
+	expect(t, "S. seq 0 ack 1 mss 1460 wscale %u", scale_of(most));
+	pass_ms(t, RTT_MS);
+	inject(t, ". seq 1 ack 1");
+	expect_event(t, "open#1");
+	assert_int_equal(tcb_index(&t->stack->core, (struct tcb *)app_conn(t, 1)), index);
+	edge = t->peer->iss;
+	round_trip(t, 4, most, &edge);
+	round_trip(t, 4, most, &edge);
+	assert_int_equal(grown(t, 1), 0);
+	test_finish(t);
+}
+
 /* A rebuilt stack goes on with the same windows (stack_verify compares the sum). */
 static void windows_outlive_a_rebuild(void **state)
 {
@@ -396,6 +502,9 @@ static const struct CMUnitTest tests[] = {
 	TEST(without_a_larger_bound_it_stays),
 	TEST(windows_share_a_bound),
 	TEST(pressure_shrinks_what_is_offered_not_what_was_promised),
+	TEST(memory_that_is_short_halves_windows),
+	TEST(bursts_are_measured_by_the_round_trip),
+	TEST(measurements_end_with_their_connection),
 	TEST(windows_outlive_a_rebuild),
 	TEST(without_a_scale_it_ends_at_64_kilobytes),
 	TEST(scale_is_what_the_syn_ack_told),
