@@ -116,6 +116,7 @@ bool fastopen_complete(struct core *core, struct tcb *tcb, const struct tcp_segm
 	tcb->unacked_tick = core->now_tick;
 	if (tcb->snd_nxt != tcb->snd_una || tcb->options & TCB_BACKED)
 		tcp_arm_rtx(core, tcb);
+	tcp_window_update(core, tcb); /* what came with the SYN may have been read by now */
 	conn_ready(core, tcb_index(core, tcb));
 	return true;
 }

@@ -141,8 +141,8 @@ static void bound(const struct core *core, const struct tcb *tcb, uint32_t mtu, 
 {
 	struct path_slot *slot = slot_of(core, tcb);
 
-	if (slot && slot->state == PATH_FLIES && slot->start == seq && mtu < slot->tried)
-		slot->lost = (uint16_t)(mtu + 1);
+	if (slot && slot->state == PATH_FLIES && slot->start == seq)
+		slot->lost = (uint16_t)MIN_OF(slot->lost, mtu + 1);
 }
 
 static void grow_old(struct core *core, const struct tcb *tcb)
@@ -325,8 +325,6 @@ static void arrived(struct core *core, struct tcb *tcb, struct path_slot *slot)
 	rest(core, tcb, slot, 0);
 	if (set_bytes(core, tcb, bytes))
 		core->counters.tcp_path_mtu_raised++;
-	if (bytes >= slot->top)
-		slot->generation = 0;
 }
 
 /* Without SACK its last piece is sent again with some of what follows. */

@@ -1,6 +1,8 @@
 /* test_fastopen.c - data in the SYN, as a server and as a client (RFC 7413). */
 #include "harness.h"
 
+#include "stack/internal.h"
+
 /* --- the server */
 
 static struct test *begin_server(void)
@@ -163,6 +165,58 @@ static void user_timeout_goes_with_the_answer(void **state)
 	inject(t, "S seq 0 win 60000 mss 1460 len 500 fo 8");
 	expect(t, "S. seq 0 ack 501 mss 1460 uto 30 fo 8");
 	discard_events(t);
+	test_finish(t);
+}
+
+/* No more of it is taken than the window holds; the rest comes again. */
+static void more_data_than_the_window_holds(void **state)
+{
+	struct test *t = begin_server();
+
+	(void)state;
+	t->services[0].receive_bytes = 1000;
+	test_start(t);
+	get_cookie(t, 0);
+	t->app.consume = 0;
+	inject(t, "S seq 0 win 60000 mss 1460 len 1400 fo 8");
+	expect(t, "S. seq 0 ack 1001 win 0 mss 1460 fo 8");
+	discard_events(t);
+	t->app.consume = SIZE_MAX;
+	app_resume(t, 1);
+	expect_nothing(t);
+	inject(t, ". seq 1001 ack 1");
+	expect(t, ". seq 1 ack 1001 win 1000"); /* there is room by now */
+	inject(t, "P. seq 1001 ack 1 len 400");
+	assert_int_equal(t->slots[1].rx_bytes, 1400);
+	pass_ms(t, 50);
+	discard_out(t);
+	discard_events(t);
+	test_finish(t);
+}
+
+/* Who acknowledges what was never sent has not seen our SYN-ACK. */
+static void handshake_that_ends_with_a_guess(void **state)
+{
+	struct test *t = begin_server();
+
+	(void)state;
+	test_start(t);
+	get_cookie(t, 0);
+	t->app.hook = answer_at_once;
+	mark(t);
+	inject(t, "S seq 0 win 60000 mss 1460 len 500 fo 8");
+	discard_events(t);
+	discard_out(t);
+	inject(t, ". seq 501 ack 5000");
+	expect(t, "R seq 5000");
+	expect_drop(t, TCP_ACK_INVALID);
+	inject(t, ". seq 501 aack %u", t->peer->irs - 10);
+	next_out(t);
+	expect_drop(t, TCP_ACK_INVALID);
+	assert_int_equal(counted(t, tcp_established), 0);
+	inject(t, ". seq 501 ack 2921");
+	assert_int_equal(counted(t, tcp_established), 1);
+	discard_out(t);
 	test_finish(t);
 }
 
@@ -514,6 +568,124 @@ static void path_that_does_not_bear_it(void **state)
 	test_finish(t);
 }
 
+static void answer_bare(struct test *t)
+{
+	inject(t, "S. seq 0 ack 1 win 60000 mss 1460");
+	discard_events(t);
+	discard_out(t);
+	end_it(t);
+}
+
+/* The pause is twice as long after the next loss; many that are lost at a time are one. */
+static void pauses_get_longer(void **state)
+{
+	struct test *t = begin_client();
+
+	(void)state;
+	test_start(t);
+	learn_cookie(t, 8);
+	mark(t);
+	for (unsigned i = 0; i < 2; i++) {
+		use_peer(t, i);
+		connect_with_data(t, 100);
+		expect(t, "S seq 0 mss 1460 len 100 fo 8");
+	}
+	use_peer(t, 0);
+	expect_after(t, 1000, "S seq 0 mss 1460");
+	use_peer(t, 1);
+	expect(t, "S seq 0 mss 1460");
+	answer_bare(t);
+	use_peer(t, 0);
+	answer_bare(t);
+	assert_int_equal(counted(t, tcp_fastopen_switched_off), 1);
+	pass_ms(t, 61000);
+	connect_with_data(t, 100);
+	expect(t, "S seq 0 mss 1460 len 100 fo 8");
+	expect_after(t, 1000, "S seq 0 mss 1460");
+	answer_bare(t);
+	assert_int_equal(counted(t, tcp_fastopen_switched_off), 2);
+	pass_ms(t, 110000);
+	connect_with_data(t, 100);
+	expect(t, "S seq 0 mss 1460");
+	answer_bare(t);
+	pass_ms(t, 11000);
+	connect_with_data(t, 100);
+	expect(t, "S seq 0 mss 1460 len 100 fo 8");
+	inject(t, "S. seq 0 ack 101 win 60000 mss 1460");
+	discard_events(t);
+	discard_out(t);
+	test_finish(t);
+}
+
+/* As long as the server said that its segments may be, the last time. */
+static void server_of_a_small_mss(void **state)
+{
+	struct test *t = begin_client();
+
+	(void)state;
+	test_start(t);
+	connect_with_data(t, 100);
+	expect(t, "S seq 0 mss 1460 fo 0");
+	inject(t, "S. seq 0 ack 1 win 60000 mss 1000 fo 8");
+	discard_events(t);
+	expect(t, "P. seq 1 ack 1 len 100");
+	end_it(t);
+	connect_with_data(t, 1984);
+	expect(t, "S seq 0 mss 1460 len 984 fo 8");
+	inject(t, "S. seq 0 ack 985 win 60000 mss 1000");
+	discard_events(t);
+	expect(t, "P. seq 985 ack 1 len 1000");
+	inject(t, ". seq 1 ack 1985");
+	test_finish(t);
+}
+
+/* A long cookie takes the room of the user timeout. */
+static void no_room_for_all_options(void **state)
+{
+	struct test *t = begin_client();
+
+	(void)state;
+	t->config.no_timestamps = t->config.no_sack = t->config.no_window_scale = false;
+	t->services[1].flags |= C10M_USER_TIMEOUT_OPTION;
+	t->services[1].user_timeout_ms = 30000;
+	test_start(t);
+	connect_with_data(t, 100);
+	expect(t, "S seq 0 mss 1460 sackok ts 0 wscale 0 uto 30 fo 0");
+	inject(t, "S. seq 0 ack 1 win 60000 mss 1460 fo 16");
+	discard_events(t);
+	expect(t, "P. seq 1 ack 1 len 100");
+	end_it(t);
+	connect_with_data(t, 100);
+	expect(t, "S seq 0 mss 1460 sackok ts 0 wscale 0 len 100 fo 16");
+	inject(t, "S. seq 0 ack 101 win 60000 mss 1460");
+	discard_events(t);
+	discard_out(t);
+	test_finish(t);
+}
+
+/* A server's cookie goes to no other server that shares its place. */
+static void cookies_go_to_whom_they_are_from(void **state)
+{
+	struct test *t = begin_client();
+	struct fastopen_entry *entries;
+
+	(void)state;
+	test_start(t);
+	learn_cookie(t, 8);
+	entries = t->stack->core.fastopen;
+	for (unsigned i = 0; i < FASTOPEN_ENTRIES; i++)
+		if (entries[i].remote_ip == PEER_IP)
+			for (unsigned k = 0; k < FASTOPEN_ENTRIES; k++)
+				entries[k] = entries[i];
+	t->peer->ip = PEER_IP + 1;
+	connect_with_data(t, 100);
+	expect(t, "S seq 0 mss 1460 fo 0");
+	t->peer->ip = PEER_IP;
+	connect_with_data(t, 100);
+	expect(t, "S seq 0 mss 1460 len 100 fo 8");
+	test_finish(t);
+}
+
 /* The first SYN arrived after all: its answer comes when the second is out. */
 static void late_answer_to_the_first_syn(void **state)
 {
@@ -656,6 +828,8 @@ static const struct CMUnitTest tests[] = {
 	TEST(lost_answer_goes_again),
 	TEST(lost_answer_closes_the_window),
 	TEST(user_timeout_goes_with_the_answer),
+	TEST(more_data_than_the_window_holds),
+	TEST(handshake_that_ends_with_a_guess),
 	TEST(wrong_cookie_opens_as_usual),
 	TEST(cookie_of_another_address),
 	TEST(cookie_grows_old),
@@ -669,6 +843,10 @@ static const struct CMUnitTest tests[] = {
 	TEST(data_that_the_server_did_not_take),
 	TEST(acknowledgement_of_more_than_the_syn_held),
 	TEST(path_that_does_not_bear_it),
+	TEST(pauses_get_longer),
+	TEST(server_of_a_small_mss),
+	TEST(no_room_for_all_options),
+	TEST(cookies_go_to_whom_they_are_from),
 	TEST(late_answer_to_the_first_syn),
 	TEST(simultaneous_open_with_data),
 	TEST(path_that_swallows_all_that_follows),

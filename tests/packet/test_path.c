@@ -6,6 +6,7 @@
 
 #include "stack/internal.h"
 #include "tcp/path.h"
+#include "tcp/recovery.h"
 #include "wire/icmp.h"
 
 #define HEADERS     40u
@@ -28,7 +29,8 @@ struct path {
 	uint32_t tell;         /* a router tells this MTU of what is dropped; 0: it says nothing */
 	bool sack, takes_more; /* what follows a packet that is dropped is dropped, too */
 	bool dropping;
-	uint32_t next; /* all before it has arrived */
+	bool loses_next; /* what follows a long packet that has arrived is dropped */
+	uint32_t next;   /* all before it has arrived */
 	uint32_t dropped, longest;
 	uint8_t got[STREAM + 2];
 };
@@ -76,7 +78,10 @@ static void take_one(struct test *t)
 					  start);
 		return;
 	}
+	path.dropping = path.loses_next && bytes > path.longest;
+	path.takes_more |= path.dropping;
 	path.longest = bytes > path.longest ? bytes : path.longest;
+	assert_true(start + bytes <= path.next + t->peer->window);
 	assert_true(start + bytes <= STREAM);
 	memset(path.got + start, 1, bytes);
 	if (bytes)
@@ -150,6 +155,25 @@ static void full_segments_that_vanish_become_shorter(void **state)
 	inject(t, ". seq 1 ack 1537");
 	discard_out(t);
 	inject(t, ". seq 1 ack 2921");
+	discard_out(t);
+	test_finish(t);
+}
+
+static void timestamps_count_as_a_part_of_the_packet(void **state)
+{
+	struct test *t = test_begin();
+
+	(void)state;
+	t->peer->offer_timestamps = true;
+	test_start(t);
+	open_server(t);
+	app_send(t, 0, 1448);
+	expect(t, "P. seq 1 ack 1 len 1448");
+	expect_after(t, 200, "P. seq 1 ack 1 len 1448");
+	expect_after(t, 400, "P. seq 1 ack 1 len 1448");
+	expect_after(t, 800, ". seq 1 ack 1 len 972");
+	expect_after(t, 1600, ". seq 1 ack 1 len 500");
+	inject(t, ". seq 1 ack 1449");
 	discard_out(t);
 	test_finish(t);
 }
@@ -242,6 +266,7 @@ static void a_trial_that_is_lost_leaves_the_window(void **state)
 	assert_int_equal(block(t, 0)->ssthresh, before);
 	assert_true(block(t, 0)->cwnd >= 14000);
 	assert_int_equal(counted(t, tcp_recoveries_undone), path.dropped);
+	assert_int_equal(block(t, 0)->rack & RACK_REORDERING, 0); /* nor of reordering */
 	run(t, 1000);
 	discard_out(t);
 	test_finish(t);
@@ -287,6 +312,122 @@ static void a_trial_among_other_losses_decides_nothing(void **state)
 	deliver(t, 60000);
 	assert_int_equal(counted(t, tcp_path_trials), 2);
 	assert_int_equal(mss_of(t), 1460);
+	test_finish(t);
+}
+
+/* Each time another one is lost, too: in the end that is an answer. */
+static void it_is_not_tried_for_ever(void **state)
+{
+	struct test *t = begin_path(true, 1300);
+
+	(void)state;
+	deliver(t, 200000);
+	pass_ms(t, TEN_MINUTES);
+	path.takes_more = true;
+	mark(t);
+	for (unsigned i = 0; i < 24; i++) {
+		path.next = 1 + (uint32_t)t->slots[0].tx_bytes;
+		if (path.next + 12000 > STREAM)
+			break;
+		pass_ms(t, 1000);
+		deliver(t, 12000);
+		if (i == 15)
+			mark(t);
+	}
+	assert_int_equal(counted(t, tcp_path_trials), 0);
+	assert_int_equal(mss_of(t), 1240);
+	test_finish(t);
+}
+
+/* It arrives, though the next one is lost. */
+static void a_trial_that_arrives_among_losses(void **state)
+{
+	struct test *t = begin_path(true, 1300);
+
+	(void)state;
+	deliver(t, 200000);
+	pass_ms(t, TEN_MINUTES);
+	path.mtu = 1500;
+	path.loses_next = true;
+	mark(t);
+	path.dropped = 0;
+	assert_int_equal(app_send(t, 0, 60000), 60000);
+	path.longest = 1240;
+	while (path.next < 260001)
+		run(t, 10);
+	discard_out(t);
+	assert_int_equal(counted(t, tcp_path_trials), 1);
+	assert_true(counted(t, tcp_retransmits) > 0);
+	assert_int_equal(mss_of(t), 1460);
+	test_finish(t);
+}
+
+/* All is lost for a while, the trial in the middle of it: that decides nothing either. */
+static void a_trial_in_an_outage_decides_nothing(void **state)
+{
+	struct test *t = begin_path(true, 1300);
+
+	(void)state;
+	deliver(t, 200000);
+	pass_ms(t, TEN_MINUTES);
+	mark(t);
+	path.mtu = 1500;
+	app_send(t, 0, 60000);
+	for (unsigned i = 0; i < 8 && counted(t, tcp_path_trials) == 0; i++) {
+		pass_ms(t, 1);
+		take_one(t); /* segment by segment, until it is on its way */
+	}
+	assert_int_equal(counted(t, tcp_path_trials), 1);
+	pass_ms(t, 300); /* and nothing of all that arrives */
+	discard_out(t);
+	assert_int_equal(mss_of(t), 1240);
+	while (path.next < 260001)
+		run(t, 10);
+	pass_ms(t, 2000);
+	deliver(t, 60000);
+	assert_int_equal(counted(t, tcp_path_trials), 2);
+	assert_int_equal(mss_of(t), 1460); /* the size at first is tried again */
+	test_finish(t);
+}
+
+/* What would be beyond the peer's window is not tried, nor what is longer than the interface takes by now. */
+static void a_trial_has_its_limits(void **state)
+{
+	struct test *t = begin_path(true, 1300);
+
+	(void)state;
+	deliver(t, 200000);
+	pass_ms(t, TEN_MINUTES);
+	path.mtu = 1500;
+	t->peer->window = 2600;
+	inject(t, ". ack %u win 2600", path.next);
+	mark(t);
+	deliver(t, 50000);
+	assert_int_equal(counted(t, tcp_path_trials), 0);
+	t->peer->window = 65535;
+	inject(t, ". ack %u win 65535", path.next);
+	t->stack->core.net.destinations.routes.mtu = 1400;
+	deliver(t, 50000);
+	assert_int_equal(counted(t, tcp_path_trials), 0);
+	t->stack->core.net.destinations.routes.mtu = 1500;
+	test_finish(t);
+}
+
+/* Its loss would be noticed by a time-out only, if nothing followed it. */
+static void a_trial_is_never_the_last(void **state)
+{
+	struct test *t = begin_path(true, 1300);
+
+	(void)state;
+	deliver(t, 200000);
+	pass_ms(t, TEN_MINUTES);
+	path.mtu = 1500;
+	mark(t);
+	for (unsigned i = 0; i < 4; i++)
+		app_send(t, 0, 3720);
+	run(t, 100);
+	discard_out(t);
+	assert_int_equal(counted(t, tcp_path_trials), 0);
 	test_finish(t);
 }
 
@@ -450,6 +591,61 @@ static void two_routers_at_the_start(void **state)
 	assert_int_equal(counted(t, tcp_path_mtu_lowered), 2);
 	inject(t, ". seq 1 ack 14601");
 	discard_out(t);
+	app_send(t, 0, 1260);
+	discard_out(t);
+	tell(t, 1200, 14601); /* but now that something has arrived */
+	expect_nothing(t);
+	assert_int_equal(counted(t, tcp_path_mtu_doubted), 1);
+	inject(t, ". seq 1 ack 15861");
+	test_finish(t);
+}
+
+/* Nor is a connection young that has lost something: its window is small, and long packets have arrived. */
+static void a_small_window_is_no_start(void **state)
+{
+	struct test *t = begin_path(false, 1500);
+
+	(void)state;
+	deliver(t, 50000);
+	app_send(t, 0, 1460);
+	discard_out(t);
+	pass_ms(t, 250);
+	discard_out(t);
+	inject(t, ". ack 51461");
+	assert_true(block(t, 0)->cwnd <= 14600);
+	app_send(t, 0, 1460);
+	discard_out(t);
+	mark(t);
+	tell(t, 600, 51461);
+	expect_nothing(t);
+	assert_int_equal(counted(t, tcp_path_mtu_doubted), 1);
+	inject(t, ". ack 52921");
+	test_finish(t);
+}
+
+/* A lie that was never proved holds no place for long. */
+static void a_doubted_word_gives_its_place_back(void **state)
+{
+	struct test *t = begin_path(false, 1500);
+
+	(void)state;
+	t->stack->core.tune_mask = 0;
+	deliver(t, 50000);
+	app_send(t, 0, 1460);
+	discard_out(t);
+	tell(t, 600, path.next);
+	inject(t, ". ack 51461");
+	use_peer(t, 1);
+	open_server(t);
+	pass_ms(t, 121000);
+	mark(t);
+	app_send(t, 1, 1460);
+	pass_ms(t, 1500);
+	discard_out(t);
+	assert_int_equal(block(t, 1)->mss, 984);
+	assert_int_equal(counted(t, tcp_paths_without_place), 0);
+	inject(t, ". seq 1 ack 1461");
+	discard_out(t);
 	test_finish(t);
 }
 
@@ -544,18 +740,26 @@ static void a_word_holds_for_ten_minutes(void **state)
 
 static const struct CMUnitTest tests[] = {
 	TEST(full_segments_that_vanish_become_shorter),
+	TEST(timestamps_count_as_a_part_of_the_packet),
 	TEST(short_segments_that_vanish_say_nothing_of_the_path),
 	TEST(an_outage_is_soon_forgotten),
 	TEST(the_size_is_found_by_trying),
 	TEST(a_trial_that_is_lost_leaves_the_window),
 	TEST(longer_packets_are_tried_after_a_while),
 	TEST(a_trial_among_other_losses_decides_nothing),
+	TEST(it_is_not_tried_for_ever),
+	TEST(a_trial_that_arrives_among_losses),
+	TEST(a_trial_in_an_outage_decides_nothing),
+	TEST(a_trial_has_its_limits),
+	TEST(a_trial_is_never_the_last),
 	TEST(a_trial_that_never_left_is_let_go),
 	TEST(without_an_extension_nothing_is_tried),
 	TEST(without_a_place_it_stays_short),
 	TEST(a_quote_that_contradicts_itself),
 	TEST(a_router_that_gives_no_mtu),
 	TEST(two_routers_at_the_start),
+	TEST(a_small_window_is_no_start),
+	TEST(a_doubted_word_gives_its_place_back),
 	TEST(a_lie_about_what_arrives),
 	TEST(a_word_that_a_timeout_proves),
 	TEST(an_old_word_is_forgotten),

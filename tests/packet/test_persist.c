@@ -433,6 +433,8 @@ static void closed_window_ends_when_memory_does(void **state)
 	test_finish(t);
 }
 
+#define SILENT UINT32_MAX /* no window: the peer does not answer */
+
 static void answer(struct test *t, unsigned peer, uint32_t ack, uint32_t window)
 {
 	uint8_t frame[FRAME_ROOM];
@@ -461,6 +463,8 @@ static uint32_t take_slowly(struct test *t, uint32_t ms, uint32_t next, uint32_t
 			if (segment.payload_bytes && segment.destination_port == t->peers[1].port)
 				answer(t, 1, end, 60000);
 			if (segment.payload_bytes == 0 || segment.destination_port == t->peers[1].port)
+				continue;
+			if (window == SILENT)
 				continue;
 			end -= t->peers[0].irs;
 			next += end > next ? MIN_OF(bytes, end - next) : 0;
@@ -500,6 +504,24 @@ static void who_takes_some_stays(void **state)
 	(void)state;
 	mark(t);
 	assert_in_range(take_slowly(t, 12000, 1, 200, 200), 4000, 11000);
+	assert_int_equal(counted(t, tcp_pinned_ended), 0);
+	assert_int_equal(usage(t).connections, 2);
+	discard_events(t);
+	discard_out(t);
+	test_finish(t);
+}
+
+/* Who does not answer at all may only be out of reach: his time-out decides. */
+static void who_is_silent_stays(void **state)
+{
+	struct test *t = begin_pinned(0);
+
+	(void)state;
+	use_peer(t, 0);
+	inject(t, ". seq 1 ack 1 win 60000");
+	discard_out(t);
+	mark(t);
+	take_slowly(t, 20000, 1, 0, SILENT);
 	assert_int_equal(counted(t, tcp_pinned_ended), 0);
 	assert_int_equal(usage(t).connections, 2);
 	discard_events(t);
@@ -617,6 +639,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(closed_window_ends_when_memory_does),
 	TEST(crumbs_are_a_pin),
 	TEST(who_takes_some_stays),
+	TEST(who_is_silent_stays),
 	TEST(looking_for_memory_takes_turns),
 	TEST(memory_for_all_ends_nobody),
 	TEST(short_pause_is_no_pin),
