@@ -221,8 +221,6 @@ static void emit_data(struct core *core, struct tcb *tcb, struct packet *packet,
 	if (again) {
 		core->counters.tcp_retransmits++;
 		tcb->pending &= (uint16_t)~TCB_RTT_TIMING; /* Karn */
-		if (path_tries(core, tcb))
-			path_sent_again(core, tcb, seq, end);
 	} else {
 		core->counters.tcp_data_bytes_out += bytes;
 		if (!(tcb->pending & TCB_RTT_TIMING)) {
@@ -350,6 +348,7 @@ static void emit_again(struct core *core, struct tcb *tcb, struct packet *packet
 		emit_data(core, tcb, packet, tcb->snd_una, bytes, fin);
 	else
 		packet->bytes = 0;
+	path_sent_again(core, tcb, tcb->snd_una, bytes);
 }
 
 /* From start on at most a segment of what ends at `end` in sequence space, the FIN included. */
@@ -359,6 +358,7 @@ static void emit_part(struct core *core, struct tcb *tcb, struct packet *packet,
 	uint32_t bytes = MIN_OF(seq_min(end, data_end) - start, (uint32_t)tcb->mss);
 	bool fin = seq_gt(end, data_end) && start + bytes == data_end;
 
+	path_sent_again(core, tcb, start, bytes);
 	emit_data(core, tcb, packet, start, bytes, fin);
 }
 

@@ -305,14 +305,17 @@ void path_trial_sent(struct core *core, struct tcb *tcb, uint32_t start)
 	core->counters.tcp_path_trials++;
 }
 
-void path_sent_again(struct core *core, struct tcb *tcb, uint32_t start, uint32_t end)
+void path_sent_again(struct core *core, struct tcb *tcb, uint32_t start, uint32_t bytes)
 {
-	struct path_slot *slot = slot_of(core, tcb);
+	struct path_slot *slot;
 
+	if (!path_tries(core, tcb) || seq_geq(start, tcb_snd_max(tcb)))
+		return;
+	slot = slot_of(core, tcb);
 	if (!slot || slot->state != PATH_FLIES)
 		return;
-	slot->again_bytes += end - start;
-	if (seq_lt(start, slot->end) && seq_gt(end, slot->start))
+	slot->again_bytes += bytes;
+	if (seq_lt(start, slot->end) && seq_gt(start + bytes, slot->start))
 		slot->was_lost = 1;
 }
 

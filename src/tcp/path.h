@@ -37,8 +37,8 @@ void path_consider(struct core *core, struct tcb *tcb);
 /* Payload of the packet that is to be tried now, 0: none is. */
 uint32_t path_trial_bytes(const struct core *core, const struct tcb *tcb);
 void path_trial_sent(struct core *core, struct tcb *tcb, uint32_t start);
-/* While EXTENSION_PATH is set: something was sent again; snd_una has moved. */
-void path_sent_again(struct core *core, struct tcb *tcb, uint32_t start, uint32_t end);
+/* Something is sent again, but for a time-out; while EXTENSION_PATH is set: snd_una has moved. */
+void path_sent_again(struct core *core, struct tcb *tcb, uint32_t start, uint32_t bytes);
 void path_acked(struct core *core, struct tcb *tcb);
 bool path_agrees(const struct core *core, const struct tcb *tcb); /* for stack_verify */
 

@@ -266,7 +266,7 @@ static void bursts_are_measured_by_the_round_trip(void **state)
 
 	(void)state;
 	open_tuned(t, most);
-	bursts(t, 20, RTT_MS * 10);
+	bursts(t, 24, RTT_MS * 10);
 	assert_int_equal(grown(t, 0), 0);
 	for (unsigned i = 0; i < 10; i++) {
 		bursts(t, 2, 1); /* 10 segments within a quarter of a round trip */
