@@ -617,10 +617,11 @@ void tcp_last_ack(struct core *core, struct tcb *tcb)
 		last_reply(core, tcb, TCP_ACK);
 }
 
-/* Only a reply that nobody else's stands before is sure to go before what the block itself has to say. */
+/* Only a reply that nobody else's stands before is sure to go before what the block itself has to say: not
+ * even the question whether the neighbour is still there. */
 void tcp_ack_before(struct core *core, struct tcb *tcb, uint8_t flags)
 {
-	if (core->net.reply_count)
+	if (!net_resolve(&core->net, tcb->destination) || core->net.reply_count)
 		return;
 	last_reply(core, tcb, (uint8_t)(TCP_ACK | flags));
 	acknowledged(core, tcb);

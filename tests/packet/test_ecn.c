@@ -322,6 +322,26 @@ static void dctcp_tells_exactly(void **state)
 	test_finish(t);
 }
 
+/* Seed 1162656: the neighbour had to be asked whether it is still there, the port took two frames, and what
+ * should have gone first went last: an acknowledgement that went back. */
+static void dctcp_does_not_tell_too_late(void **state)
+{
+	struct test *t = begin_asked("dctcp");
+	struct destination *peer = destination_hop(&t->stack->core.net.destinations, block(t)->destination);
+
+	(void)state;
+	t->app.quiet = true;
+	peer->state = NEIGHBOUR_REACHABLE;
+	peer->confirmed_tick = t->stack->core.now_tick - NEIGHBOUR_FRESH_MS - 1;
+	peer->tries = 0;
+	inject(t, ". seq 1 ack 1 len 1000 ect");
+	inject(t, ". seq 1001 ack 1 len 1000 ce");
+	expect_arp_request(t, PEER_IP);
+	inject_arp_reply(t, PEER_IP);
+	expect(t, ".E seq 1 ack 2001");
+	test_finish(t);
+}
+
 /* Section 3.3: little marked, little less. */
 static void dctcp_shrinks_by_the_share(void **state)
 {
@@ -352,6 +372,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(never_on_retransmissions),
 	TEST(echoes_that_lie),
 	TEST(dctcp_tells_exactly),
+	TEST(dctcp_does_not_tell_too_late),
 	TEST(dctcp_shrinks_by_the_share),
 };
 

@@ -282,9 +282,10 @@ static void draw_world(struct world *world)
 	if (!world->strict && one_in(world, 20))
 		world->stop_us = draw(world, (uint32_t)world->heal_us);
 	if (!world->strict && one_in(world, 2)) {
+		const uint32_t gap_us = 1 + draw(world, 100 * MS);
+
 		world->hostile.on = true;
-		world->hostile.gap_us = MAX_OF(1 + draw(world, 100 * MS),
-					       (uint32_t)(world->heal_us / HOSTILE_ACTS));
+		world->hostile.gap_us = MAX_OF(gap_us, (uint32_t)(world->heal_us / HOSTILE_ACTS));
 		world->hostile.flood = 1 + draw(world, 30);
 		world->hostile.collisions = one_in(world, 16) ? 3 : 0;
 		liars_begin(world);
