@@ -225,7 +225,7 @@ static uint32_t shorter(const struct tcb *tcb)
 }
 
 /* Of what was tried nobody knows whether it was too long, unless it is the first that is missing. */
-static void give_up_trial(struct core *core, struct tcb *tcb)
+void path_give_up(struct core *core, struct tcb *tcb)
 {
 	struct path_slot *slot = slot_of(core, tcb);
 
@@ -240,7 +240,7 @@ void path_timeout(struct core *core, struct tcb *tcb)
 {
 	uint32_t bytes;
 
-	give_up_trial(core, tcb);
+	path_give_up(core, tcb);
 	if (take_told(core, tcb) || tcb->backoff < TIMEOUTS)
 		return;
 	bytes = shorter(tcb);

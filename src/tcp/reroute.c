@@ -3,12 +3,14 @@
  *
  * Ten million connections cannot be asked at once: it is done in slices. One whose way is gone keeps its last
  * next hop until there is another way: a link that goes down takes the routes with it. */
+#include "tcp/path.h"
 #include "tcp/recovery.h"
 
 #define REROUTE_STEP 256u
 
 void tcp_path_shrunk(struct core *core, struct tcb *tcb)
 {
+	path_give_up(core, tcb);
 	tcp_set_mss(core, tcb, (uint32_t)tcb->mss + (tcb->options & TCB_TIMESTAMPS ? 12 : 0));
 	if (tcb->options & TCB_BOARD) { /* too long is no loss of the kind that it knows */
 		board_detach(core, tcb);

@@ -411,6 +411,31 @@ static void a_trial_in_an_outage_decides_nothing(void **state)
 	test_finish(t);
 }
 
+/* The interface's MTU falls while it is on its way: all goes again, and that it arrives says nothing. */
+static void a_trial_when_the_interface_changes(void **state)
+{
+	struct test *t = begin_path(true, 1300);
+	struct stack_message message = {.kind = STACK_SET_LINK, .value = 1200};
+
+	(void)state;
+	deliver(t, 200000);
+	pass_ms(t, TEN_MINUTES);
+	path.mtu = 1500;
+	mark(t);
+	app_send(t, 0, 60000);
+	while (counted(t, tcp_path_trials) == 0)
+		take_one(t);
+	discard_out(t);
+	message.mac = t->config.mac;
+	assert_int_equal(stack_control(t->stack, t->now_us, &message), 0);
+	while (path.next < 260001)
+		run(t, 10);
+	assert_int_equal(counted(t, tcp_path_mtu_raised), 0);
+	assert_int_equal(mss_of(t), 1160);
+	discard_out(t);
+	test_finish(t);
+}
+
 /* What would be beyond the peer's window is not tried, nor what is longer than the interface takes by now. */
 static void a_trial_has_its_limits(void **state)
 {
@@ -771,6 +796,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(it_is_not_tried_for_ever),
 	TEST(a_trial_that_arrives_among_losses),
 	TEST(a_trial_in_an_outage_decides_nothing),
+	TEST(a_trial_when_the_interface_changes),
 	TEST(a_trial_has_its_limits),
 	TEST(a_trial_is_never_the_last),
 	TEST(a_trial_that_never_left_is_let_go),
