@@ -11,6 +11,7 @@ import time
 import pytest
 
 from hosts import Bridge, Bridged
+from test_bridge import kernel_count
 from test_transfer import MB, Transfer, check, content_file, end, ends  # noqa: F401
 
 ROLES = {"c10m_listens": True, "c10m_connects": False}
@@ -213,6 +214,52 @@ def test_a_cell(cell, content):
         with Bridge(hosts, *(["--fault", cell.spec] if cell.spec else [])) as bridge:
             ms, counters = run(cell, Transfer(hosts, content))
         note(cell, ms, counters, bridge.report)
+
+
+# --- congestion that is marked ---------------------------------------------------------------------
+
+ECN_ASK, ECN_OFF = 1, 2  # c10m_service.ecn
+MARKING = "rate=50mbit,delay=5ms,queue=10000,ecn=20"  # nothing is lost: who does not slow down fills a long queue
+
+
+def marked_link(content, listens, ecn, our_bytes, their_bytes):
+    """A transfer over it. Of c10m's frames and of the kernel's, how many were marked; c10m's counters."""
+    with Bridged(offloads=True) as hosts:
+        hosts.run("client", ["sysctl", "-qw", "net.ipv4.tcp_ecn=1"])
+        with Bridge(hosts, "--fault", MARKING) as bridge:
+            transfer = Transfer(hosts, content)
+            ours, theirs = transfer.pair(listens, [f"send={our_bytes}", f"window_bytes={MB}", f"ecn={ecn}"],
+                                         [f"send={their_bytes}"])
+            check(ends(theirs, 1, LIMIT)[0], their_bytes, our_bytes)
+            check(ends(ours, 1, LIMIT)[0], our_bytes, their_bytes)
+            counters = transfer.stop(ours)
+            counters["the kernel heard"] = kernel_count(hosts, "client", "TcpExtTCPDeliveredCE")
+    for way in bridge.report["a_to_b"], bridge.report["b_to_a"]:
+        assert way["queue_drops"] == way["lost"] == 0
+    return bridge.report["b_to_a"]["ecn_marks"], bridge.report["a_to_b"]["ecn_marks"], counters
+
+
+@pytest.mark.parametrize("listens", ROLES.values(), ids=ROLES)
+def test_marks_on_what_c10m_sends_make_its_window_smaller(content, listens):
+    """A window that marks do not touch grows to 1 MB, and then nearly all of the 5800 segments find a long queue."""
+    ours, _, counters = marked_link(content, listens, ECN_ASK, 8 * MB, 0)
+    assert 10 < ours < 2900
+    assert counters["acknowledgements that told of marks on what we sent"] > 0
+    assert counters["windows made smaller because of marks"] > 1
+
+
+@pytest.mark.parametrize("listens", ROLES.values(), ids=ROLES)
+def test_marks_on_what_the_kernel_sends_are_told(content, listens):
+    _, theirs, counters = marked_link(content, listens, ECN_ASK, 0, 8 * MB)
+    assert theirs > 10
+    assert counters["segments received with a mark of congestion (ECN)"] == theirs
+    assert counters["the kernel heard"] > 0
+
+
+@pytest.mark.parametrize("listens", ROLES.values(), ids=ROLES)
+def test_nothing_is_marked_when_c10m_does_without(content, listens):
+    ours, theirs, _ = marked_link(content, listens, ECN_OFF, MB, MB)
+    assert ours == theirs == 0
 
 
 def test_the_sample_is_part_of_the_matrix():

@@ -28,6 +28,7 @@ struct job {
 	uint64_t pause_ms;    /* ... for this long */
 	uint64_t user_timeout_ms;
 	uint64_t keepalive_ms;
+	uint64_t ecn;          /* as in struct c10m_service */
 	uint64_t window_bytes; /* of both directions' buffers; 0: c10m's default */
 	const char *congestion;
 };
@@ -202,7 +203,7 @@ static int usage(const char *wrong)
 		"usage: transfer content=FILE [connect=A:PORT count=N] [send=BYTES] [after_eof=1] "
 		"[hold_fin=1]\n"
 		"       [echo=1] [pause_bytes=N pause_ms=MS] [user_timeout_ms=MS] [keepalive_ms=MS] "
-		"[window_bytes=N] [congestion=NAME] "
+		"[window_bytes=N] [congestion=NAME] [ecn=N] "
 		"[options]\n",
 		wrong);
 	return 2;
@@ -237,6 +238,7 @@ static bool set_word(const char *word)
 		{"user_timeout_ms", &job.user_timeout_ms},
 		{"keepalive_ms", &job.keepalive_ms},
 		{"window_bytes", &job.window_bytes},
+		{"ecn", &job.ecn},
 	};
 	const char *value = strchr(word, '=');
 	size_t name_bytes = value ? (size_t)(value - word) : 0;
@@ -304,6 +306,7 @@ int main(int argc, char **argv)
 		.keepalive_ms = (uint32_t)job.keepalive_ms,
 		.receive_bytes = (uint32_t)job.window_bytes,
 		.send_bytes = (uint32_t)job.window_bytes,
+		.ecn = (uint32_t)job.ecn,
 		.congestion = job.congestion,
 		.on_start = on_start,
 	};
