@@ -1,4 +1,4 @@
-/* fanout.c - one message to very many connections of one stack, and what others notice of it.
+/* fanout.c - one message to very many connections of one stack, or their end, and what others notice of it.
  *
  * No interface: frames are made and checked between the timed parts, and a clock that stands still meanwhile
  * is the worker's own. On this clock requests of echo connections come at a fixed rate; the time to their
@@ -27,15 +27,16 @@
 #define FRAME_BYTES    2048u
 #define MESSAGE_BYTES  64u
 #define LATENCIES_MAX  (1u << 24)
-#define SHUFFLE        32768u /* acknowledgements that are on their way together: they come in any order */
 #define SHUFFLE        32768u /* acknowledgements that are on their way together and come in any order */
+#define CLOSE_SLICE    4096u  /* places that are looked at between two rounds */
+#define CLOSE_AHEAD    8u     /* places whose blocks are fetched before they are looked at */
 #define WARM_UP_US     300000u
 #define ALONE_US       1000000u /* echo without a fan-out, to compare */
 #define GAP_US         100000u  /* between two fan-outs */
 
 struct options {
 	uint32_t connections, echoes, rate, repeat, cpu;
-	bool group, json;
+	bool group, close, json;
 };
 
 struct latencies {
@@ -416,6 +417,67 @@ static void fan_out(struct bench *bench, struct figures *figures)
 		refuse("not every connection got the message: this is a defect, please report it");
 }
 
+/* Those that still have a block. */
+static uint32_t blocks_in_use(const struct bench *bench)
+{
+	struct stack_usage usage;
+
+	stack_usage(bench->stack, &usage);
+	return usage.connections;
+}
+
+/* The application closes so many of the receivers between two rounds; returns whether all were. */
+static bool close_some(struct bench *bench, uint32_t *next)
+{
+	c10m_worker *worker = stack_worker(bench->stack);
+	uint64_t before_ns = sys_now_ns();
+	uint32_t places = c10m_conn_places(worker), end = MIN_OF(*next + CLOSE_SLICE, places);
+
+	for (; *next < end; (*next)++) {
+		c10m_conn *conn;
+
+		if (*next + CLOSE_AHEAD < places)
+			c10m_conn_prefetch(worker, *next + CLOSE_AHEAD);
+		conn = c10m_conn_at(worker, *next);
+		if (conn && is_receiver(conn, bench))
+			c10m_close(conn);
+	}
+	bench->clock_ns += sys_now_ns() - before_ns;
+	return end == places;
+}
+
+static void close_all(struct bench *bench)
+{
+	uint64_t count = bench->options.connections;
+	uint32_t next = 0;
+	double us[3], seconds;
+
+	bench->peers.may_close = true;
+	bench->peers.stats.again = 0;
+	bench->latencies.count = 0;
+	bench->start_ns = bench->clock_ns;
+	while (!close_some(bench, &next))
+		one_round(bench);
+	while (blocks_in_use(bench) > bench->options.echoes && bench->peers.stats.wrong == 0)
+		one_round(bench);
+	seconds = (double)(bench->clock_ns - bench->start_ns) / 1e9;
+	sum_up(&bench->latencies, us);
+	if (bench->peers.stats.wrong)
+		refuse(bench->peers.wrong);
+	if (bench->peers.stats.closed != count || blocks_in_use(bench) != bench->options.echoes)
+		refuse("not every peer was told: this is a defect, please report it");
+	if (bench->options.json)
+		printf("{\"connections\": %" PRIu64 ", \"close_seconds\": %.3f, "
+		       "\"close_per_second\": %.0f, \"sent_again\": %" PRIu64
+		       ", \"p50_us\": %.1f, \"p99_us\": %.1f, \"max_us\": %.1f}\n",
+		       count, seconds, (double)count / seconds, bench->peers.stats.again, us[0], us[1],
+		       us[2]);
+	else
+		printf("%" PRIu64 " closed at once: %.3f s until the last had ended, %" PRIu64
+		       " sent again\n  echo meanwhile: p50 %.1f us, p99 %.1f us, longest %.1f us\n",
+		       count, seconds, bench->peers.stats.again, us[0], us[1], us[2]);
+}
+
 static void print(const struct bench *bench, const struct figures *figures)
 {
 	const struct options *options = &bench->options;
@@ -451,6 +513,7 @@ static void parse(int argc, char **argv, struct options *options)
 		{"repeat", required_argument, NULL, 'n'},
 		{"cpu", required_argument, NULL, 'p'},
 		{"group", no_argument, NULL, 'g'},
+		{"close", no_argument, NULL, 'x'},
 		{"json", no_argument, NULL, 'j'},
 		{NULL, 0, NULL, 0},
 	};
@@ -478,13 +541,16 @@ static void parse(int argc, char **argv, struct options *options)
 		case 'g':
 			options->group = true;
 			break;
+		case 'x':
+			options->close = true;
+			break;
 		case 'j':
 			options->json = true;
 			break;
 		default:
 			fprintf(stderr,
 				"usage: fanout [--connections N] [--echoes N] [--rate N] [--repeat N] "
-				"[--cpu N] [--group] [--json]\n");
+				"[--cpu N] [--group] [--close] [--json]\n");
 			exit(2);
 		}
 	}
@@ -506,7 +572,9 @@ int main(int argc, char **argv)
 	bench.latencies.count = 0;
 	run_for(&bench, ALONE_US);
 	sum_up(&bench.latencies, figures.alone_us);
-	for (uint32_t i = 0; i < bench.options.repeat; i++) {
+	if (bench.options.close)
+		close_all(&bench);
+	for (uint32_t i = 0; i < bench.options.repeat && !bench.options.close; i++) {
 		fan_out(&bench, &figures);
 		print(&bench, &figures);
 		run_for(&bench, GAP_US);

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "bench_bounce.h"
+#include "load/histogram.h"
 #include "port/choose.h"
 #include "run/options.h"
 #include "sys/clock.h"
@@ -19,17 +20,22 @@
 #include "wire/bytes.h"
 #include "wire/ipv4.h"
 
-#define PROTOCOL       253
-#define LOST_AFTER_NS  50000000u
-#define SPIN_ROUNDS    2000u /* without a frame, before it sleeps */
-#define ASK_EVERY      64u   /* rounds without a frame between two readings of the clock */
-#define WARM_UP_NS     300000000u
-#define HEADERS_BYTES  34u
-#define ETHERTYPE_IPV4 0x0800
+#define PROTOCOL        253
+#define LOST_AFTER_NS   50000000u
+#define SPIN_ROUNDS     2000u /* without a frame, before it sleeps */
+#define ASK_EVERY       64u   /* rounds without a frame between two readings of the clock */
+#define WARM_UP_NS      300000000u
+#define IN_FLIGHT       64u
+#define IN_FLIGHT_PACED 4096u
+#define NS_PER_S        1000000000u
+#define HEADERS_BYTES   34u
+#define SENT_AT         34u /* the time at which it was meant to be sent */
+#define ETHERTYPE_IPV4  0x0800
 
 struct bounce_options {
 	struct port_choice choice;
 	uint32_t to, in_flight, bytes, seconds, cpu;
+	uint32_t rate; /* round trips begun a second; 0: the next one when one is back */
 	bool json;
 };
 
@@ -38,7 +44,11 @@ struct bounce {
 	struct port *port;
 	uint32_t in_flight;
 	uint64_t round_trips, lost;
-	uint64_t last_ns; /* when a frame last came back; 0: just now */
+	uint64_t last_ns;         /* when a frame last came back; 0: just now */
+	uint64_t begin_ns, begun; /* of a schedule: when it began, frames since then */
+	uint64_t due_ns;          /* when the next frame is meant to be sent */
+	uint64_t now_ns;
+	struct histogram latency; /* us, from that time on */
 };
 
 static volatile sig_atomic_t stop;
@@ -104,7 +114,7 @@ static void bounce_all(struct port *port)
 
 /* --- the end that measures ------------------------------------------------------------------- */
 
-static void write_frame(const struct bounce *bounce, struct packet *packet)
+static void write_frame(const struct bounce *bounce, struct packet *packet, uint64_t meant_ns)
 {
 	const struct bounce_options *options = bounce->options;
 
@@ -116,9 +126,31 @@ static void write_frame(const struct bounce *bounce, struct packet *packet)
 	put16(packet->data + 16, (uint16_t)(options->bytes - 14));
 	packet->data[22] = 64;
 	packet->data[23] = PROTOCOL;
+	memcpy(packet->data + SENT_AT, &meant_ns, sizeof(meant_ns));
 	put32(packet->data + 26, options->choice.address);
 	put32(packet->data + 30, options->to);
 	packet->bytes = options->bytes;
+}
+
+/* Of a schedule: what should have been sent by now. */
+static uint32_t frames_due(const struct bounce *bounce)
+{
+	if (bounce->options->rate == 0)
+		return UINT32_MAX;
+	if (bounce->now_ns < bounce->due_ns)
+		return 0;
+	return (uint32_t)MIN_OF((bounce->now_ns - bounce->due_ns) * bounce->options->rate / NS_PER_S + 1,
+				(uint64_t)UINT32_MAX);
+}
+
+/* A schedule goes on in whole frames from its start, so that no fraction of its rate is lost. */
+static uint64_t next_due(struct bounce *bounce)
+{
+	uint64_t due_ns = bounce->due_ns;
+
+	if (bounce->options->rate)
+		bounce->due_ns = bounce->begin_ns + ++bounce->begun * NS_PER_S / bounce->options->rate;
+	return due_ns;
 }
 
 static void send_more(struct bounce *bounce)
@@ -128,9 +160,10 @@ static void send_more(struct bounce *bounce)
 
 	while (bounce->in_flight < bounce->options->in_flight) {
 		wanted = MIN_OF(bounce->options->in_flight - bounce->in_flight, (uint32_t)PORT_BURST);
+		wanted = MIN_OF(wanted, frames_due(bounce));
 		room = port_tx_reserve(bounce->port, out, wanted);
 		for (uint32_t i = 0; i < room; i++)
-			write_frame(bounce, &out[i]);
+			write_frame(bounce, &out[i], next_due(bounce));
 		port_tx_submit(bounce->port, out, room, room);
 		bounce->in_flight += room;
 		if (room == 0)
@@ -149,13 +182,29 @@ static void nothing_came(struct bounce *bounce, uint64_t now_ns)
 	bounce->last_ns = 0;
 }
 
+static void note_time(struct bounce *bounce, const struct packet *packet)
+{
+	uint64_t meant_ns;
+
+	if (bounce->options->rate == 0 || packet->bytes < SENT_AT + sizeof(meant_ns))
+		return;
+	memcpy(&meant_ns, packet->data + SENT_AT, sizeof(meant_ns));
+	histogram_add(&bounce->latency, (bounce->now_ns - MIN_OF(meant_ns, bounce->now_ns)) / 1000);
+}
+
 static uint32_t receive(struct bounce *bounce)
 {
 	struct packet in[PORT_BURST];
 	uint32_t count = port_rx(bounce->port, in, PORT_BURST), back = 0;
 
-	for (uint32_t i = 0; i < count; i++)
-		back += is_ours(&in[i]);
+	if (bounce->options->rate && count > 0)
+		bounce->now_ns = sys_now_ns();
+	for (uint32_t i = 0; i < count; i++) {
+		if (!is_ours(&in[i]))
+			continue;
+		back++;
+		note_time(bounce, &in[i]);
+	}
 	port_rx_release(bounce->port, in, count);
 	bounce->in_flight -= MIN_OF(bounce->in_flight, back);
 	bounce->round_trips += back;
@@ -167,24 +216,50 @@ static uint32_t receive(struct bounce *bounce)
 /* How long it took, in seconds. */
 static double measure(struct bounce *bounce)
 {
-	uint64_t start_ns = sys_now_ns() + WARM_UP_NS, end_ns, now_ns = 0;
+	uint64_t start_ns = sys_now_ns() + WARM_UP_NS, end_ns;
+	uint32_t ask_every = bounce->options->rate ? 1 : ASK_EVERY;
 	bool warm = false;
 
-	end_ns = start_ns + (uint64_t)bounce->options->seconds * 1000000000u;
-	for (uint32_t round = 0; !stop && now_ns < end_ns; round++) {
+	bounce->begin_ns = bounce->due_ns = start_ns - WARM_UP_NS;
+	end_ns = start_ns + (uint64_t)bounce->options->seconds * NS_PER_S;
+	for (uint32_t round = 0; !stop && bounce->now_ns < end_ns; round++) {
 		send_more(bounce);
-		if (receive(bounce) > 0 && round % ASK_EVERY != 0)
+		if (receive(bounce) > 0 && round % ask_every != 0)
 			continue;
-		now_ns = sys_now_ns();
-		if (!warm && now_ns >= start_ns) {
+		bounce->now_ns = sys_now_ns();
+		if (!warm && bounce->now_ns >= start_ns) {
 			warm = true;
-			start_ns = now_ns;
+			start_ns = bounce->now_ns;
 			bounce->round_trips = bounce->lost = 0;
+			bounce->latency = (struct histogram){0};
 		}
 		if (bounce->in_flight > 0)
-			nothing_came(bounce, now_ns);
+			nothing_came(bounce, bounce->now_ns);
 	}
-	return now_ns > start_ns ? (double)(now_ns - start_ns) / 1e9 : 0;
+	return bounce->now_ns > start_ns ? (double)(bounce->now_ns - start_ns) / 1e9 : 0;
+}
+
+static const struct {
+	const char *name;
+	double share;
+} percentiles[] = {{"p50", 0.5}, {"p99", 0.99}, {"p99.9", 0.999}, {"p99.99", 0.9999}, {"max", 1}};
+
+static void print_latency(const struct bounce *bounce)
+{
+	bool json = bounce->options->json;
+
+	if (bounce->options->rate == 0)
+		return;
+	printf("%s", json ? ", \"latency_us\": {" : "latency, us:");
+	for (unsigned i = 0; i < ARRAY_COUNT(percentiles); i++) {
+		uint64_t us = histogram_percentile(&bounce->latency, percentiles[i].share);
+
+		if (json)
+			printf("%s\"%s\": %" PRIu64, i ? ", " : "", percentiles[i].name, us);
+		else
+			printf("  %s %" PRIu64, percentiles[i].name, us);
+	}
+	printf(json ? "}" : "\n");
 }
 
 static int report(const struct bounce *bounce, double seconds)
@@ -194,12 +269,15 @@ static int report(const struct bounce *bounce, double seconds)
 
 	if (options->json)
 		printf("{\"round_trips_per_second\": %.0f, \"in_flight\": %" PRIu32 ", \"bytes\": %" PRIu32
-		       ", \"lost\": %" PRIu64 ", \"seconds\": %.2f, \"port\": \"%s\"}\n",
+		       ", \"lost\": %" PRIu64 ", \"seconds\": %.2f, \"port\": \"%s\"",
 		       rate, options->in_flight, options->bytes, bounce->lost, seconds, bounce->port->text);
 	else
 		printf("%s: %.0f round trips/s of %" PRIu32 " bytes, %" PRIu32 " in flight, %" PRIu64
 		       " lost\n",
 		       bounce->port->text, rate, options->bytes, options->in_flight, bounce->lost);
+	print_latency(bounce);
+	if (options->json)
+		printf("}\n");
 	if (bounce->round_trips > 0)
 		return 0;
 	fprintf(stderr, "c10m: nothing came back: is 'c10m bench bounce' without --to at the other end?\n");
@@ -266,7 +344,12 @@ static const struct option_spec specs[] = {
 	{"to", "A", "measure, with the end that has this address; without it: send back", CUSTOM(set_to)},
 	{"via", "PORT", "how frames move: auto, afxdp, tap, packet, wire", CUSTOM(set_via)},
 	{"mode", "MODE", "XDP mode: auto, generic, native", CUSTOM(set_mode)},
-	{"in-flight", "N", "frames on their way at a time (64)", NUMBER(in_flight, 1, 65536)},
+	{"in-flight", "N", "frames on their way at a time (64; with --rate 4096 at most)",
+	 NUMBER(in_flight, 1, 65536)},
+	{"rate", "R",
+	 "begin so many round trips a second by a schedule, and tell how long they take from the\n"
+	 "time at which they were meant to begin; default: the next one when one is back",
+	 NUMBER(rate, 1, 100000000)},
 	{"bytes", "N", "length of a frame (118: 64 bytes behind the headers of TCP)",
 	 NUMBER(bytes, 60, 1514)},
 	{"seconds", "S", "how long to measure (2)", NUMBER(seconds, 1, 3600)},
@@ -278,6 +361,8 @@ static const char *contradiction(struct bounce_options *options)
 {
 	if (options->choice.wire && options->choice.kind == PORT_KIND_AUTO && !options->choice.interface)
 		options->choice.kind = PORT_KIND_WIRE;
+	if (options->in_flight == 0)
+		options->in_flight = options->rate ? IN_FLIGHT_PACED : IN_FLIGHT;
 	if ((options->choice.interface != NULL) == (options->choice.wire != NULL))
 		return "say where: --interface IF, or --wire PATH";
 	if (options->choice.wire && options->choice.kind != PORT_KIND_WIRE)
@@ -320,7 +405,7 @@ static int run(const struct bounce_options *options)
 int bench_bounce(int argc, char **argv)
 {
 	struct bounce_options options = {
-		.choice.prefix_bits = 24, .in_flight = 64, .bytes = 118, .seconds = 2, .cpu = UINT32_MAX};
+		.choice.prefix_bits = 24, .bytes = 118, .seconds = 2, .cpu = UINT32_MAX};
 	const struct option_group group = {"options", specs, ARRAY_COUNT(specs), &options};
 	const struct option_page page = {
 		"c10m bench bounce --interface IF --address A [--to B] [options]",

@@ -24,6 +24,7 @@ enum peer_state {
 	PEER_SYN_ACKED, /* the server's SYN has come, our ACK has not gone */
 	PEER_OPEN,
 	PEER_WAITING, /* for the reply */
+	PEER_CLOSING, /* the server's FIN has come, ours goes with its acknowledgement */
 };
 
 size_t peers_bytes(uint32_t count)
@@ -194,7 +195,7 @@ uint32_t peers_due_ack(struct peers *peers, uint8_t *frame, uint64_t now_us)
 		peers->ack_count--;
 		if (peer->asked != oldest->asked)
 			continue; /* a newer request has acknowledged it */
-		segment = segment_of(peer, TCP_ACK, now_us);
+		segment = segment_of(peer, peer->state == PEER_CLOSING ? TCP_ACK | TCP_FIN : TCP_ACK, now_us);
 		peers->stats.acks++;
 		return emit(peers, oldest->index, frame, &segment);
 	}
@@ -300,17 +301,41 @@ static const char *take_reply(struct peers *peers, uint32_t index, const struct 
 	return NULL;
 }
 
+static const char *take_fin(struct peers *peers, uint32_t index, const struct tcp_segment *segment,
+			    uint64_t now_us)
+{
+	struct peer *peer = &peers->peer[index];
+
+	if (!peers->may_close)
+		return "FIN";
+	if (seq_lt(segment->seq, peer->ack)) {
+		peers->stats.again++;
+		await_ack(peers, index, now_us);
+		return NULL;
+	}
+	if (segment->seq != peer->ack || segment->payload_bytes > 0 || peer->state != PEER_OPEN)
+		return "FIN at another place than expected";
+	peer->ack++;
+	peer->ts_echo = segment->ts_val;
+	peer->state = PEER_CLOSING;
+	peers->idle--;
+	peers->stats.closed++;
+	await_ack(peers, index, now_us);
+	return NULL;
+}
+
 static const char *take_segment(struct peers *peers, uint32_t index, const struct tcp_segment *segment,
 				uint64_t now_us)
 {
 	if (segment->flags & TCP_RST) {
 		peers->stats.resets++;
-		return "reset";
+		/* Whoever says FIN once more is nobody when TIME_WAIT had to give way to younger ones. */
+		return peers->peer[index].state == PEER_CLOSING ? NULL : "reset";
 	}
 	if (segment->flags & TCP_SYN)
 		return take_syn_ack(peers, &peers->peer[index], segment);
 	if (segment->flags & TCP_FIN)
-		return "FIN";
+		return take_fin(peers, index, segment, now_us);
 	if (!(segment->options & TCP_OPT_TIMESTAMPS))
 		return "segment without timestamps";
 	if (segment->payload_bytes > 0)

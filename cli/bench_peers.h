@@ -35,6 +35,7 @@ struct peers_ack {
 struct peers_stats {
 	uint64_t opened;
 	uint64_t requests;  /* answered, and right in every byte we look at */
+	uint64_t closed;    /* have got a FIN */
 	uint64_t pushed;    /* messages that nobody asked for, and right */
 	uint64_t acks;      /* sent on their own */
 	uint64_t again;     /* segments that we had already: retransmissions */
@@ -52,6 +53,7 @@ struct peers {
 	struct eth_address server_mac, gateway_mac;
 	const uint8_t *push; /* what comes to a peer that waits for nothing; NULL: nothing may */
 	uint32_t push_bytes;
+	bool may_close;         /* the server; a peer then acknowledges and closes its own direction */
 	uint32_t shuffle;       /* acknowledgements come in another order, by so many places at most */
 	struct peers_ack *acks; /* a ring, oldest first */
 	uint32_t ack_first, ack_count;

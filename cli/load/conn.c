@@ -144,6 +144,7 @@ static void count_loss(struct load_counts *counts, enum c10m_close_reason reason
 static void count_close(struct load_engine *engine, enum c10m_close_reason reason)
 {
 	engine->closing--;
+	engine->close_last_us = c10m_now_us(engine->worker);
 	if (reason == C10M_CLOSE_NORMAL || reason == C10M_CLOSE_ABORTED)
 		engine->counts.closed++;
 	else

@@ -59,7 +59,7 @@ static bool phase_is_wanted(const struct load_config *config, enum load_phase ph
 	case PHASE_PROVE:
 		return config->prove_before;
 	case PHASE_PACED:
-		return config->paced_percent > 0;
+		return config->paced_percent > 0 || config->paced_rate > 0;
 	case PHASE_MESSAGE:
 		return config->message_bytes > 0;
 	case PHASE_PROVE_AFTER:
@@ -81,6 +81,17 @@ static double rate_reached(const struct load_engine *engine)
 	return rate > 1 ? rate : 1;
 }
 
+/* Never more than was reached: latency would tell of a queue that grows as long as it lasts. */
+static double rate_paced(const struct load_engine *engine)
+{
+	const struct load_config *config = engine->config;
+	double reached = rate_reached(engine), wanted = (double)config->paced_rate / config->workers;
+
+	if (config->paced_percent)
+		return reached * config->paced_percent / 100;
+	return wanted < reached ? wanted : reached;
+}
+
 static void phase_begin(struct load_engine *engine, enum load_phase phase)
 {
 	const struct load_config *config = engine->config;
@@ -94,8 +105,10 @@ static void phase_begin(struct load_engine *engine, enum load_phase phase)
 	engine->enough = false;
 	if (phase == PHASE_OPEN || config->churn)
 		schedule_begin(&engine->opens, engine->now_us, (double)config->rate / config->workers);
-	if (phase == PHASE_CLOSE)
+	if (phase == PHASE_CLOSE) {
 		engine->held_at_end = engine->held;
+		engine->close_first_us = engine->close_last_us = engine->now_us;
+	}
 	if (phase == PHASE_LOAD) {
 		engine->load_first_us = engine->load_last_us = engine->now_us;
 		if (config->duration_s)
@@ -107,7 +120,7 @@ static void phase_begin(struct load_engine *engine, enum load_phase phase)
 	if (phase == PHASE_PACED) {
 		engine->paced_first_us = engine->paced_last_us = engine->now_us;
 		engine->jitter = (struct jitter){0};
-		engine->request_rate = rate_reached(engine) * config->paced_percent / 100;
+		engine->request_rate = rate_paced(engine);
 		schedule_begin(&engine->requests, engine->now_us, engine->request_rate);
 	}
 }

@@ -34,6 +34,7 @@ struct load_config {
 	uint32_t source_address, source_count; /* the first address and how many; 0: the stack chooses */
 	uint32_t rate, request_rate;           /* a second; 0: as fast as it goes */
 	uint32_t paced_percent;                /* of the rate reached, for as long again; 0: not */
+	uint32_t paced_rate;                   /* or at most so many requests a second */
 	uint32_t payload;                      /* bytes of an echo */
 	uint32_t duration_s;
 	uint32_t in_flight;               /* requests without answer at a time, where there is no rate */
@@ -185,6 +186,7 @@ struct load_engine {
 	struct histogram latency, open_time, send_delay;
 	struct jitter jitter;
 	uint64_t open_first_us, open_last_us; /* the time of opening */
+	uint64_t close_first_us, close_last_us;
 	uint64_t load_first_us, load_last_us;
 	uint64_t asked_in_load, answered_in_load;
 	double request_rate; /* of the present phase, this worker's; 0: no schedule */

@@ -136,6 +136,8 @@ const struct option_spec load_specs[] = {
 	 "behind the load, for as long again: so many percent of the requests a second that were\n"
 	 "reached, by a schedule as with --request-rate",
 	 NUMBER(config.paced_percent, 1, 100)},
+	{"then-rate", "R", "the same with a rate in place of a share; what was reached, if that is less",
+	 NUMBER(config.paced_rate, 1, 100000000)},
 	{"in-flight", "N",
 	 "requests without answer at a time, at most (256; with --request-rate 16384). What is\n"
 	 "meant to be sent while so many are out waits, and its latency counts on",
@@ -229,11 +231,13 @@ static const char *contradiction(const struct load_options *options)
 		return "--request-rate is for requests on connections that are held open: --protocol echo or "
 		       "http; "
 		       "--rate tells how many are opened a second";
-	if (config->paced_percent && (config->churn || config->request_rate || config->stay ||
-				      (config->protocol != LOAD_ECHO && config->protocol != LOAD_HTTP)))
-		return "--then-paced is for requests as fast as they are answered, on connections that are "
-		       "held "
-		       "open, and for a while: leave --request-rate and --stay out";
+	if (config->paced_percent && config->paced_rate)
+		return "--then-paced and --then-rate are the same with another measure: give one of them";
+	if ((config->paced_percent || config->paced_rate) &&
+	    (config->churn || config->request_rate || config->stay ||
+	     (config->protocol != LOAD_ECHO && config->protocol != LOAD_HTTP)))
+		return "--then-paced and --then-rate are for requests as fast as they are answered, on "
+		       "connections that are held open, and for a while: leave --request-rate and --stay out";
 	if (config->stay && config->duration_s == 0)
 		return "--stay and --duration 0 contradict each other";
 	return NULL;

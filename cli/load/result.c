@@ -34,6 +34,7 @@ static void add_engine(struct load_result *result, const struct load_engine *eng
 	double open = seconds_of(engine->open_first_us, engine->open_last_us);
 	double load = seconds_of(engine->load_first_us, engine->load_last_us);
 	double paced = seconds_of(engine->paced_first_us, engine->paced_last_us);
+	double closing = seconds_of(engine->close_first_us, engine->close_last_us);
 	double message = seconds_of(engine->message_first_us, engine->message_last_us);
 
 	add_counts(&result->counts, &engine->counts);
@@ -50,6 +51,8 @@ static void add_engine(struct load_result *result, const struct load_engine *eng
 	result->open_seconds = MAX_OF(result->open_seconds, open);
 	result->load_seconds = MAX_OF(result->load_seconds, load);
 	result->message_seconds = MAX_OF(result->message_seconds, message);
+	if (!result->options->config.churn) /* else they came and went */
+		result->close_seconds = MAX_OF(result->close_seconds, closing);
 	result->interrupted |= engine->interrupted;
 }
 
@@ -165,6 +168,11 @@ static void print_bytes(const struct load_result *result, FILE *to)
 		rate(result->counts.bytes_in, result->load_seconds) * 8 / 1e6);
 }
 
+static bool is_paced(const struct load_result *result)
+{
+	return result->options->config.paced_percent || result->options->config.paced_rate;
+}
+
 static void print_proof(const struct load_result *result, FILE *to)
 {
 	const struct load_config *config = &result->options->config;
@@ -191,15 +199,17 @@ void result_print(const struct load_result *result, FILE *to)
 	print_proof(result, to);
 	print_rate(to, churn ? "sessions" : "requests answered", churn ? counts->sessions : result->answered,
 		   result->load_seconds);
-	if (result->options->config.paced_percent)
+	if (is_paced(result))
 		print_rate(to, "paced, answered", result->answered_paced, result->paced_seconds);
 	print_bytes(result, to);
 	print_message(result, to);
 	fprintf(to, "%-22s%14" PRIu64 "\n", "lost", load_lost(counts));
 	fprintf(to, "%-22s%14" PRIu64 "\n", "not opened", load_open_failures(counts));
 	print_reasons(counts, to);
+	if (!churn)
+		print_rate(to, "closed at the end", result->held, result->close_seconds);
 	print_percentiles(to, churn ? "session, us" : "latency, us", &result->latency);
-	if (result->options->config.paced_percent)
+	if (is_paced(result))
 		print_percentiles(to, "paced latency, us", &result->paced);
 	print_percentiles(to, "open, us", &result->open_time);
 	print_percentiles(to, "sent late by us, us", &result->send_delay);
@@ -281,8 +291,9 @@ static void add_times(cJSON *json, const struct load_result *result)
 	cJSON_AddNumberToObject(json, "bytes_out_per_second", rate(counts->bytes_out, result->load_seconds));
 	cJSON_AddNumberToObject(json, "bytes_in_per_second", rate(counts->bytes_in, result->load_seconds));
 	cJSON_AddNumberToObject(json, "message_seconds", result->message_seconds);
+	cJSON_AddNumberToObject(json, "close_seconds", result->close_seconds);
 	add_percentiles(json, "latency_us", &result->latency);
-	if (result->options->config.paced_percent) {
+	if (is_paced(result)) {
 		cJSON_AddNumberToObject(json, "paced_per_second",
 					rate(result->answered_paced, result->paced_seconds));
 		add_percentiles(json, "paced_latency_us", &result->paced);

@@ -23,7 +23,7 @@ struct load_result {
 	struct jitter jitter;
 	struct load_interface interface;
 	uint64_t held; /* when the run began to end */
-	double open_seconds, load_seconds, paced_seconds, message_seconds;
+	double open_seconds, load_seconds, paced_seconds, message_seconds, close_seconds;
 	uint64_t asked, answered; /* under load */
 	uint64_t answered_paced;
 	uint64_t retransmits, stack_drops, memory_bytes;

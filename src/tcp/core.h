@@ -154,8 +154,10 @@ struct core {
 	struct pool groups, fanouts;
 	struct sweep sweeps[SWEEPS_MAX];
 	struct worker_timer timer;
-	uint64_t fanout_us;   /* when fan-outs had their last slice ... */
-	uint32_t fanout_left; /* ... and how many more connections they may be given at that time */
+	uint64_t closing_us;   /* when some of the list `closing` had their turn ... */
+	uint32_t closing_left; /* ... and how many more may have one at that time */
+	uint64_t fanout_us;    /* when fan-outs had their last slice ... */
+	uint32_t fanout_left;  /* ... and how many more connections they may be given at that time */
 	struct service_deadlines deadlines[SERVICES_MAX];
 	struct admission admission;
 	struct tune_slot *tune;

@@ -123,6 +123,11 @@ def test_paced_behind_the_load(hosts):
     assert result["turn_us"]["max"] > 0  # the machine's jitter of that time stands beside it
     assert result["lost"] == 0
     assert "--then-paced" in wrong(hosts, "--target", f"{ADDRESS}:7", "--then-paced", 25, "--request-rate", 100)
+    assert "give one" in wrong(hosts, "--target", f"{ADDRESS}:7", "--then-paced", 25, "--then-rate", 100)
+    result = load(hosts, "--connections", 500, "--then-rate", 1000, "--in-flight", 4, duration=2)
+    assert result["paced_per_second"] == pytest.approx(1000, rel=0.05)
+    result = load(hosts, "--connections", 10, "--then-rate", "90M", "--in-flight", 1, duration=1)
+    assert result["paced_per_second"] < result["requests_per_second"] * 1.1
 
 
 @alone
