@@ -91,6 +91,8 @@
 	X(tcp_ecn_echoes_in, "acknowledgements that told of marks on what we sent") \
 	X(tcp_ecn_reductions, "windows made smaller because of marks") \
 	X(tcp_paced, "times that a window was large enough to be sent spread over the round trip") \
+	X(tcp_segments_merged, \
+	  "segments received that only went on where the one before ended (software GRO)") \
 	X(tcp_duplicate_acks, "duplicate acknowledgements received") \
 	X(tcp_out_of_order, "segments received out of order") \
 	X(tcp_reassembled, "holes filled") \

@@ -58,6 +58,13 @@ static bool sum_is_good(const struct packet *packet, const struct ipv4_header *i
 	return packet->checksum == PACKET_CSUM_VERIFIED || PLANTED(CHECKSUM_SKIPPED);
 }
 
+/* Whether the segment before it in the burst was of the same connection, as those of a stream are. */
+static bool same_as_before(const struct parsed *parsed)
+{
+	return unlikely(parsed->tuple.remote_ip == parsed[-1].tuple.remote_ip) &&
+	       tuple4_equal(&parsed->tuple, &parsed[-1].tuple);
+}
+
 static enum drop_reason tcp_prepare(struct core *core, const struct packet *packet,
 				    const struct ipv4_header *ip, struct parsed *parsed)
 {
@@ -69,7 +76,7 @@ static enum drop_reason tcp_prepare(struct core *core, const struct packet *pack
 		return reason;
 	parsed->tuple = (struct tuple4){ip->destination, ip->source, parsed->segment.destination_port,
 					parsed->segment.source_port};
-	parsed->hash = core_hash(core, &parsed->tuple);
+	parsed->hash = likely(!same_as_before(parsed)) ? core_hash(core, &parsed->tuple) : parsed[-1].hash;
 	parsed->frame = packet->data;
 	parsed->segment_bytes = (uint16_t)bytes;
 	parsed->verified = sum_is_good(packet, ip);
@@ -242,9 +249,27 @@ static void prefetch_frame(const struct packet *packet)
 	PREFETCH_READ(packet->data + (size_t)2 * CACHE_LINE);
 }
 
+/* Software GRO: the segment before was of the same connection, and perhaps this one only goes on with it. */
+static bool goes_on(struct core *core, const struct parsed *parsed)
+{
+	struct tcp_result result = {.index = parsed->hint};
+
+	core->reused = false;
+	if (!hint_holds(core, parsed) ||
+	    !tcp_goes_on(core, tcb_at(core, parsed->hint), &parsed->segment, &result))
+		return false;
+	core->counters.tcp_segments_merged++;
+	sock_input(core, &result);
+	return true;
+}
+
 static void process(struct core *core, const struct parsed *parsed)
 {
-	enum drop_reason reason = segment_input(core, parsed);
+	enum drop_reason reason;
+
+	if (parsed->hint == parsed[-1].hint && goes_on(core, parsed))
+		return;
+	reason = segment_input(core, parsed);
 
 	if (reason)
 		core->counters.drops[reason]++;
@@ -252,10 +277,12 @@ static void process(struct core *core, const struct parsed *parsed)
 
 static void burst(struct stack *stack, const struct packet *packets, uint32_t count)
 {
-	struct parsed parsed[STACK_BURST];
+	struct parsed all[STACK_BURST + 1], *parsed = all + 1; /* before the first stands nobody's */
 	struct core *core = &stack->core;
 	uint32_t segments = 0;
 
+	all[0].tuple = (struct tuple4){0};
+	all[0].hint = POOL_NONE;
 	stage_begin(&core->stages, STAGE_PARSE);
 	for (uint32_t i = 0; i < count; i++) {
 		core->counters.rx_packets++;

@@ -379,6 +379,10 @@ void time_wait_expire(struct core *core);
 bool time_wait_deadline(const struct core *core, uint32_t *tick);
 
 /* --- input.c: segments for a block */
+/* Software GRO: whether a segment does nothing but go on where the one before it ended. Then it is taken,
+ * with the result that tcp_input would have; false: nothing was done. */
+bool tcp_goes_on(struct core *core, struct tcb *tcb, const struct tcp_segment *segment,
+		 struct tcp_result *result);
 enum drop_reason tcp_input(struct core *core, struct tcb *tcb, const struct tcp_segment *segment,
 			   struct tcp_result *result);
 /* `taken` bytes of result->data were kept or consumed: acknowledges them, and the FIN behind them. */

@@ -608,6 +608,37 @@ static void ack_out_of_window(struct core *core, struct tcb *tcb, const struct t
 		rare_input(core, tcb, segment, result);
 }
 
+#define NO_PLAIN_OPTIONS (TCB_ECN | TCB_BOARD)
+#define NO_PLAIN_PENDING (TCB_NO_READER | TCB_ABORTING | TCB_FIN_TAKEN)
+
+/* Data in order, and nothing else that is new: no acknowledgement, no window, no option but the usual one. */
+static bool is_plain(const struct tcb *tcb, const struct tcp_segment *segment)
+{
+	return segment->seq == tcb->rcv_nxt && segment->ack == tcb->snd_una &&
+	       (segment->flags & (uint8_t)~TCP_PSH) == TCP_ACK &&
+	       segment->options == (tcb->options & TCB_TIMESTAMPS ? TCP_OPT_TIMESTAMPS : 0) &&
+	       (uint32_t)segment->window << (tcb->wscales >> 4) == tcb->snd_wnd && segment->window != 0 &&
+	       segment->payload_bytes - 1u < tcb->rcv_adv - tcb->rcv_nxt && tcb->state == TCP_ESTABLISHED &&
+	       !(tcb->options & NO_PLAIN_OPTIONS) && !(tcb->pending & NO_PLAIN_PENDING) &&
+	       !(tcb->timers & TCB_TIMER_PERSIST) &&
+	       (!(tcb->options & TCB_TIMESTAMPS) || seq_geq(segment->ts_val, tcb->ts_recent));
+}
+
+bool tcp_goes_on(struct core *core, struct tcb *tcb, const struct tcp_segment *segment,
+		 struct tcp_result *result)
+{
+	if (!is_plain(tcb, segment))
+		return false;
+	tcb->snd_wl1 = segment->seq;
+	heard(core, tcb, segment);
+	if (tcb->snd_bytes || tcb->pending & TCB_FIN_QUEUED)
+		conn_ready(core, tcb_index(core, tcb));
+	result->data = segment->payload;
+	result->bytes = segment->payload_bytes;
+	result->events = TCP_EVENT_DATA;
+	return true;
+}
+
 enum drop_reason tcp_input(struct core *core, struct tcb *tcb, const struct tcp_segment *segment,
 			   struct tcp_result *result)
 {
