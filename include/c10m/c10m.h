@@ -152,8 +152,8 @@ struct c10m_service {
 	uint32_t user_timeout_ms; /* data unacknowledged for this long ends the connection, also before a
 				   * window that the peer keeps closed; 0: about 100 s or more, by backoff
 				   * (RFC 9293 section 3.8.3, RFC 5482) */
-	/* How much may be in flight: "cubic" (RFC 9438), "newreno" (RFC 5681)
-	 * or "dctcp" (RFC 8257); NULL: "cubic". An algorithm
+	/* How much may be in flight: "cubic" (RFC 9438), "newreno" (RFC 5681),
+	 * "bbr" (draft-ietf-ccwg-bbr) or "dctcp" (RFC 8257); NULL: "cubic". An algorithm
 	 * of one's own comes before it: c10m/congestion.h. */
 	const char *congestion;
 	const struct c10m_congestion_control *congestion_control;

@@ -1,10 +1,10 @@
 /* congestion.h - how much may be in flight: an algorithm of one's own.
  *
  * A service names an algorithm that c10m has (c10m_service.congestion: "cubic", RFC 9438, "newreno", RFC
- * 5681, or "dctcp", RFC 8257), or brings one: c10m_service.congestion_control. Losses are found, and
- * repaired, by c10m (RFC 8985, RFC 6937); the algorithm says what follows from them for the window. Its
- * functions are called on the worker's own thread, and change nothing but what the struct below lets them
- * change. */
+ * 5681, "bbr", draft-ietf-ccwg-bbr, or "dctcp", RFC 8257), or brings one: c10m_service.congestion_control.
+ * Losses are found, and repaired, by c10m (RFC 8985, RFC 6937); the algorithm says what follows from them for
+ * the window. Its functions are called on the worker's own thread, and change nothing but what the struct
+ * below lets them change. */
 #ifndef C10M_CONGESTION_H
 #define C10M_CONGESTION_H
 

@@ -90,6 +90,9 @@
 	X(tcp_ecn_marks_in, "segments received with a mark of congestion (ECN)") \
 	X(tcp_ecn_echoes_in, "acknowledgements that told of marks on what we sent") \
 	X(tcp_ecn_reductions, "windows made smaller because of marks") \
+	X(tcp_models, "connections of which a model of their path was begun (bbr)") \
+	X(tcp_models_reclaimed, "models taken from idle connections") \
+	X(tcp_models_missing, "connections with bbr that had to do with CUBIC: no model was left") \
 	X(tcp_paced, "times that a window was large enough to be sent spread over the round trip") \
 	X(tcp_segments_merged, \
 	  "segments received that only went on where the one before ended (software GRO)") \

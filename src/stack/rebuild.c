@@ -2,6 +2,7 @@
  * (design idea 8).
  * In: those, each pool's `fresh`, the lists by age.  Out: the same stack. */
 #include "stack/internal.h"
+#include "tcp/model.h"
 #include "tcp/pace.h"
 #include "tcp/fastopen.h"
 
@@ -39,6 +40,20 @@ static bool extension_live(void *context, const void *object)
 
 	return extension->owner < core->blocks.fresh && tcb_at(core, extension->owner)->state != TCB_FREE &&
 	       tcb_at(core, extension->owner)->extension == index;
+}
+
+/* Likewise a model, which its block's extension names. */
+static bool model_live(void *context, const void *object)
+{
+	const struct core *core = context;
+	const struct model *model = object;
+	uint32_t index = (uint32_t)(model - (const struct model *)(void *)core->models.objects);
+	const struct tcp_extension *extension;
+
+	if (model->owner >= core->blocks.fresh || tcb_at(core, model->owner)->state == TCB_FREE)
+		return false;
+	extension = tcb_extension(core, tcb_at(core, model->owner));
+	return extension && extension->owner == model->owner && extension->model == index + 1;
 }
 
 static bool range_live(void *context, const void *object)
@@ -161,6 +176,7 @@ void stack_rebuild(struct stack *stack, uint64_t now_us)
 	pool_rebuild(&core->half_opens, core->half_opens.fresh, half_open_live, NULL);
 	pool_rebuild(&core->time_waits, core->time_waits.fresh, time_wait_live, NULL);
 	pool_rebuild(&core->extensions, core->extensions.fresh, extension_live, core);
+	pool_rebuild(&core->models, core->models.fresh, model_live, core);
 	chunks(core);
 	ranges(core);
 	pool_rebuild(&core->groups, core->groups.fresh, group_live, NULL);

@@ -38,6 +38,7 @@ void stack_usage(const struct stack *stack, struct stack_usage *usage)
 		.timer_entries = wheel_live(core->wheel),
 		.extensions = pool_live(&core->extensions),
 		.ranges = pool_live(&core->ranges),
+		.models = pool_live(&core->models),
 		.replies = core->net.reply_count,
 		.messages = message_live(&core->messages),
 		.groups = pool_live(&core->groups),

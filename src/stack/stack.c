@@ -8,6 +8,7 @@
 #include "tcp/pace.h"
 #include "tcp/path.h"
 #include "tcp/congestion.h"
+#include "tcp/model.h"
 
 #define ENTRIES_MAX       (1u << 26)
 #define DESTINATIONS_MAX  65534u /* an index has 16 bits, and 0 is none */
@@ -29,6 +30,19 @@ static uint32_t between(uint32_t value, uint32_t low, uint32_t high)
 	return MIN_OF(MAX_OF(value, low), high);
 }
 
+static bool asks_for_models(const struct stack_config *config)
+{
+	if (config->service_count > SERVICES_MAX) /* nobody has looked at it yet */
+		return false;
+	for (uint32_t i = 0; i < config->service_count; i++) {
+		const struct c10m_congestion_control *named = congestion_find(config->services[i].congestion);
+
+		if (named && named->flags & CONGESTION_MODEL)
+			return true;
+	}
+	return false;
+}
+
 /* Zero means a default that grows with the number of connections, within bounds. */
 static void fill_defaults(struct stack_config *config)
 {
@@ -38,6 +52,8 @@ static void fill_defaults(struct stack_config *config)
 	config->time_wait = or_default(config->time_wait, between(n / 8, 64, 262144));
 	config->extensions = or_default(config->extensions, between(n / 16, 64, 65536));
 	config->ranges = or_default(config->ranges, between(n / 4, 2048, 131072));
+	config->models = or_default(config->models,
+				    asks_for_models(config) ? between(n / 16, 64, 16384) : 16);
 	config->destinations = or_default(config->destinations, 1024);
 	config->sources = or_default(config->sources, between(n / 8, 1024, 262144));
 	if (!config->chunks.count[0] && !config->chunks.count[1] && !config->chunks.count[2]) {
@@ -124,7 +140,8 @@ static bool makes_sense(const struct stack_config *config)
 {
 	return config->connections && config->connections < ENTRIES_MAX && config->half_open < ENTRIES_MAX &&
 	       config->time_wait < ENTRIES_MAX && config->extensions < ENTRIES_MAX &&
-	       config->ranges < ENTRIES_MAX && config->sources < ENTRIES_MAX && config->id < STACKS_MAX &&
+	       config->ranges < ENTRIES_MAX && config->models <= MODELS_MAX &&
+	       config->sources < ENTRIES_MAX && config->id < STACKS_MAX &&
 	       config->destinations <= DESTINATIONS_MAX && ipv4_is_unicast(config->address) &&
 	       gateway_makes_sense(config->gateway, config->address) && config->prefix_bits <= 32 &&
 	       sources_make_sense(config) && config->mtu >= 576 && config->mtu <= 9000 &&
@@ -133,8 +150,9 @@ static bool makes_sense(const struct stack_config *config)
 
 struct sizes {
 	uint32_t stride, timers, flows, rules;
-	size_t stack, blocks, half_opens, time_waits, extension_pool, range_pool, chunks, messages, groups,
-		fanouts, table, wheel, pacer, near, net, admission, tune, paths, suspects, total;
+	size_t stack, blocks, half_opens, time_waits, extension_pool, range_pool, model_pool, chunks,
+		messages, groups, fanouts, table, wheel, pacer, near, net, admission, tune, paths, suspects,
+		total;
 };
 
 /* Behind the application's state stand the connection's places in groups. */
@@ -171,6 +189,7 @@ static struct sizes sizes_of(const struct stack_config *config)
 	s.time_waits = pool_bytes(config->time_wait, TIME_WAIT_STRIDE);
 	s.extension_pool = pool_bytes(config->extensions, sizeof(struct tcp_extension));
 	s.range_pool = pool_bytes(config->ranges, sizeof(struct sent_range));
+	s.model_pool = pool_bytes(config->models, sizeof(struct model));
 	s.chunks = chunk_pool_bytes(&config->chunks);
 	s.messages = message_pool_bytes(&config->messages);
 	s.groups = pool_bytes(config->groups, sizeof(struct group));
@@ -186,8 +205,8 @@ static struct sizes sizes_of(const struct stack_config *config)
 	s.rules = admission_rules(config->services, config->service_count);
 	s.admission = admission_bytes(config->service_count, s.rules, config->sources);
 	s.total = s.stack + s.blocks + s.half_opens + s.time_waits + s.extension_pool + s.range_pool +
-		  s.chunks + s.messages + s.groups + s.fanouts + s.table + s.wheel + s.pacer + s.near +
-		  s.net + s.admission + s.tune + s.paths + s.suspects + (size_t)16 * CACHE_LINE;
+		  s.model_pool + s.chunks + s.messages + s.groups + s.fanouts + s.table + s.wheel + s.pacer +
+		  s.near + s.net + s.admission + s.tune + s.paths + s.suspects + (size_t)16 * CACHE_LINE;
 	return s;
 }
 
@@ -392,7 +411,8 @@ static bool carve(struct stack *stack, struct arena *arena, const struct sizes *
 	    !carve_pool(arena, &core->half_opens, config->half_open, sizeof(struct half_open)) ||
 	    !carve_pool(arena, &core->time_waits, config->time_wait, TIME_WAIT_STRIDE) ||
 	    !carve_pool(arena, &core->extensions, config->extensions, sizeof(struct tcp_extension)) ||
-	    !carve_pool(arena, &core->ranges, config->ranges, sizeof(struct sent_range)))
+	    !carve_pool(arena, &core->ranges, config->ranges, sizeof(struct sent_range)) ||
+	    !carve_pool(arena, &core->models, config->models, sizeof(struct model)))
 		return false;
 	if (!carve_pool(arena, &core->groups, config->groups, sizeof(struct group)) ||
 	    !carve_pool(arena, &core->fanouts, C10M_FANOUTS_MAX, FANOUT_STRIDE))
@@ -471,7 +491,7 @@ struct stack *stack_init(struct arena *arena, const struct stack_config *config,
 	stack->table_bytes = s.table;
 	stack->wheel_bytes = s.wheel + s.pacer + s.near;
 	stack->chunk_bytes = s.chunks;
-	stack->compact_bytes = s.half_opens + s.time_waits + s.extension_pool + s.range_pool;
+	stack->compact_bytes = s.half_opens + s.time_waits + s.extension_pool + s.range_pool + s.model_pool;
 	header->state_offset = (uint64_t)((uint8_t *)stack - arena->base);
 	header->layout_hash = arena_hash(ARENA_HASH_START, &s, sizeof(s));
 	sock_register(&stack->core);

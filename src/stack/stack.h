@@ -23,12 +23,14 @@ struct stack;
 #define STACKS_MAX     64 /* stacks in one process, by id */
 
 struct stack_config {
-	uint8_t id;            /* 0 .. STACKS_MAX-1, free in this process */
-	uint32_t connections;  /* blocks; of these, half_open and time_wait less than 2^26 each */
-	uint32_t half_open;    /* compact entries; 0: a default from connections */
-	uint32_t time_wait;    /* compact entries; 0: a default */
-	uint32_t extensions;   /* what attaches to busy connections; 0: a default from connections */
-	uint32_t ranges;       /* of scoreboards; 0: a default from connections */
+	uint8_t id;           /* 0 .. STACKS_MAX-1, free in this process */
+	uint32_t connections; /* blocks; of these, half_open and time_wait less than 2^26 each */
+	uint32_t half_open;   /* compact entries; 0: a default from connections */
+	uint32_t time_wait;   /* compact entries; 0: a default */
+	uint32_t extensions;  /* what attaches to busy connections; 0: a default from connections */
+	uint32_t ranges;      /* of scoreboards; 0: a default from connections */
+	uint32_t models; /* of paths, for connections with bbr; 65,534 at most; 0: a default from connections
+			  */
 	uint32_t destinations; /* 0: 1024; at most 65534 */
 	uint32_t sources;      /* remembered for c10m_limits, less than 2^26; 0: a default from connections */
 	struct chunk_config chunks;     /* all 0: a default from connections; else some of the smallest */
@@ -169,7 +171,7 @@ c10m_worker *stack_worker(struct stack *stack);
 /* What every pool holds, for tests, statistics and the memory report. */
 struct stack_usage {
 	uint32_t connections, half_open, time_wait, destinations, table_entries, timer_entries, extensions,
-		ranges;
+		ranges, models;
 	uint32_t chunks[CHUNK_CLASSES];
 	uint32_t replies, messages, groups, fanouts;
 	uint64_t source_connections; /* that c10m_limits counts */

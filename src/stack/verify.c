@@ -3,6 +3,7 @@
 #include "stack/internal.h"
 #include "tcp/fastopen.h"
 #include "tcp/path.h"
+#include "tcp/model.h"
 #include "tcp/recovery.h"
 
 /* What a walk over all blocks adds up. */
@@ -10,7 +11,7 @@ struct census {
 	uint32_t live, ended;    /* connections; blocks that are over and only stand on a list */
 	uint32_t ready, waiting; /* on the ready list, on a neighbour's */
 	uint32_t held;           /* destinations */
-	uint32_t chunks, extensions, ranges;
+	uint32_t chunks, extensions, ranges, models;
 	uint32_t fast_opened;
 	uint64_t grown; /* windows beyond those of their services */
 };
@@ -70,6 +71,10 @@ static void verify_extension(const struct core *core, const struct tcb *tcb)
 		return;
 	CHECK(extension->owner == tcb_index(core, tcb) && extension->uses);
 	CHECK(!(extension->uses & EXTENSION_BOARD) == !(tcb->options & TCB_BOARD));
+	CHECK(!(extension->uses & EXTENSION_MODEL) == !extension->model);
+	if (extension->model)
+		CHECK(((const struct model *)pool_at(&core->models, extension->model - 1u))->owner ==
+		      extension->owner);
 	CHECK(!(extension->uses & EXTENSION_FLIGHT) || tcb_snd_max(tcb) != tcb->snd_una);
 	for (uint32_t i = 0; i < extension->sack_count; i++)
 		CHECK(seq_gt(extension->sacks[i].start, tcb->rcv_nxt) &&
@@ -95,6 +100,7 @@ static void verify_block(struct core *core, uint32_t index, struct census *censu
 	census->chunks += ooo;
 	census->held += tcb->destination != DESTINATION_NONE;
 	census->extensions += tcb->extension != POOL_NONE;
+	census->models += tcb->extension != POOL_NONE && tcb_extension(core, tcb)->model;
 	census->fast_opened += tcb_fast_opened(tcb);
 	CHECK(path_agrees(core, tcb));
 	census->grown += tcp_window_grown(core, tcb);
@@ -263,6 +269,7 @@ void stack_verify(const struct stack *stack)
 	CHECK(census.live + census.ended == pool_live(&core->blocks));
 	CHECK(census.extensions == pool_live(&core->extensions));
 	CHECK(census.ranges == pool_live(&core->ranges));
+	CHECK(census.models == pool_live(&core->models));
 	CHECK(census.grown == core->tuned_bytes);
 	CHECK(census.fast_opened == core->fastopen_pending);
 	CHECK(census.ready ==

@@ -5,6 +5,7 @@
 #include "tcp/recovery.h"
 
 #include "base/plant.h"
+#include "tcp/model.h"
 
 static uint32_t range_bytes(const struct core *core, const struct tcb *tcb, const struct sent_range *range)
 {
@@ -288,6 +289,8 @@ void board_lose(struct core *core, struct tcb *tcb, struct sent_range *range)
 	core->counters.tcp_lost_again += (range->flags & SENT_AGAIN) != 0;
 	range->flags = (uint8_t)(SENT_LOST | (range->flags & (SENT_BEFORE | SENT_EVER)));
 	tcb_extension(core, tcb)->lost_bytes += range_bytes(core, tcb, range);
+	if (tcb->paced)
+		model_lost(core, tcb, range->start, range_bytes(core, tcb, range));
 }
 
 void board_join(struct core *core, struct tcb *tcb)

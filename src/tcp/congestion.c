@@ -2,6 +2,7 @@
  * In: what happened.  Out: cwnd and ssthresh, within bounds whatever the algorithm says. */
 #include "tcp/congestion.h"
 
+#include "tcp/model.h"
 #include "tcp/recovery.h"
 
 #include <string.h>
@@ -9,7 +10,7 @@
 #define CWND_MAX (1u << 30)
 
 static const struct c10m_congestion_control *const algorithms[] = {&congestion_cubic, &congestion_newreno,
-								   &congestion_dctcp};
+								   &congestion_dctcp, &congestion_bbr};
 
 static uint32_t number_of(const char *name)
 {
@@ -70,7 +71,7 @@ void congestion_acked(struct core *core, struct tcb *tcb, uint32_t bytes, uint32
 	uint32_t flight = tcb_snd_max(tcb) - tcb->snd_una + bytes;
 	struct c10m_congestion c;
 
-	if (flight < tcb->cwnd / 2)
+	if (flight < tcb->cwnd / 2 || (unlikely(tcb->paced) && model_of(core, tcb)))
 		return;
 	if (tcb->extension != POOL_NONE && tcb->ssthresh == SSTHRESH_UNKNOWN)
 		bytes = slow_start_acked(core, tcb, bytes, rtt_us);
@@ -82,9 +83,16 @@ void congestion_acked(struct core *core, struct tcb *tcb, uint32_t bytes, uint32
 void congestion_marked(struct core *core, struct tcb *tcb, uint32_t bytes, bool first)
 {
 	const struct c10m_congestion_control *control = congestion_of(core, tcb);
+	struct model *model = model_of(core, tcb);
 	uint32_t cwnd = tcb->cwnd;
 	struct c10m_congestion c;
 
+	if (model) {
+		if (first)
+			bbr_marked(&model->bbr, tcb->snd_nxt - tcb->snd_una, model->rate.delivered,
+				   (uint32_t)core->now_us);
+		return;
+	}
 	if (!control->marked) {
 		if (first)
 			recovery_slow_down(core, tcb);
@@ -101,7 +109,13 @@ void congestion_marked(struct core *core, struct tcb *tcb, uint32_t bytes, bool 
 void congestion_loss(struct core *core, struct tcb *tcb)
 {
 	struct c10m_congestion c = view(core, tcb, MIN_OF(tcb->snd_nxt - tcb->snd_una, tcb->cwnd));
+	struct model *model = model_of(core, tcb);
 
+	if (model) { /* to where recovery leads, but the model says how much meanwhile */
+		bbr_recovery(&model->bbr);
+		tcb->ssthresh = MAX_OF(tcb->cwnd, 2u * tcb->mss);
+		return;
+	}
 	congestion_of(core, tcb)->loss(&c);
 	take(tcb, &c);
 }
@@ -111,7 +125,14 @@ void congestion_timeout(struct core *core, struct tcb *tcb, bool first)
 {
 	uint32_t window = tcb->pending & TCB_RECOVERY ? MIN_OF(tcb->cwnd, tcb->ssthresh) : tcb->cwnd;
 	struct c10m_congestion c = view(core, tcb, MIN_OF(tcb->snd_nxt - tcb->snd_una, window));
+	struct model *model = model_of(core, tcb);
 
+	if (model) {
+		bbr_timeout(&model->bbr);
+		tcb->ssthresh = MAX_OF(model->bbr.prior_cwnd, 2u * tcb->mss);
+		tcb->cwnd = tcb->mss;
+		return;
+	}
 	congestion_of(core, tcb)->timeout(&c, first);
 	c.cwnd = tcb->mss;
 	take(tcb, &c);
@@ -120,9 +141,22 @@ void congestion_timeout(struct core *core, struct tcb *tcb, bool first)
 void congestion_idle(struct core *core, struct tcb *tcb)
 {
 	struct c10m_congestion c = view(core, tcb, 0);
+	struct model *model = model_of(core, tcb);
 
-	if (!congestion_of(core, tcb)->idle)
+	if (model) /* it is paced: what it knew of the path still holds */
+		tcb->cwnd = model->bbr.cwnd;
+	if (model || !congestion_of(core, tcb)->idle)
 		return;
 	congestion_of(core, tcb)->idle(&c);
 	take(tcb, &c);
+}
+
+void congestion_undone(struct core *core, struct tcb *tcb)
+{
+	struct model *model = model_of(core, tcb);
+
+	if (!model)
+		return;
+	bbr_undo(&model->bbr, model->rate.delivered, (uint32_t)core->now_us);
+	tcb->cwnd = MAX_OF(model->bbr.cwnd, (uint32_t)tcb->mss);
 }

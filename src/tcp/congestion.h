@@ -8,12 +8,16 @@
 #include "c10m/congestion.h"
 #include "tcp/core.h"
 
-extern const struct c10m_congestion_control congestion_cubic, congestion_newreno, congestion_dctcp;
+extern const struct c10m_congestion_control congestion_cubic, congestion_newreno, congestion_dctcp,
+	congestion_bbr;
 
 /* NULL when there is none of that name; no name: the default. */
 const struct c10m_congestion_control *congestion_find(const char *name);
 bool congestion_set(struct tcb *tcb, const char *name); /* of one connection; false: there is none */
 const struct c10m_congestion_control *congestion_of(const struct core *core, const struct tcb *tcb);
+
+#define CONGESTION_MODEL \
+	0x80000000u /* flags: model.c is told, and what follows is what is left without a model */
 
 #define SSTHRESH_UNKNOWN (UINT32_MAX >> 1) /* nothing was ever lost */
 /* One acknowledgement lets the window grow by no more in slow start, so that stretched ones are no loss and
@@ -25,6 +29,7 @@ void congestion_acked(struct core *core, struct tcb *tcb, uint32_t bytes, uint32
 void congestion_loss(struct core *core, struct tcb *tcb);
 void congestion_timeout(struct core *core, struct tcb *tcb, bool first);
 void congestion_idle(struct core *core, struct tcb *tcb);
+void congestion_undone(struct core *core, struct tcb *tcb); /* what was taken for a loss was none */
 /* So many bytes were acknowledged with a mark; first: of a window. */
 void congestion_marked(struct core *core, struct tcb *tcb, uint32_t bytes, bool first);
 

@@ -160,6 +160,8 @@ struct core {
 	uint32_t fanout_left;  /* ... and how many more connections they may be given at that time */
 	struct service_deadlines deadlines[SERVICES_MAX];
 	struct admission admission;
+	struct pool models;  /* model.h */
+	uint32_t model_next; /* where the search for an idle one goes on */
 	struct tune_slot *tune;
 	struct path_slot *paths; /* as many as `tune` has: path.c */
 	uint32_t tune_mask;

@@ -115,3 +115,13 @@ const struct c10m_congestion_control congestion_cubic = {
 	.timeout = timeout,
 	.idle = idle,
 };
+
+/* Without a model of the path: model.c. */
+const struct c10m_congestion_control congestion_bbr = {
+	.name = "bbr",
+	.acked = acked,
+	.loss = reduce,
+	.timeout = timeout,
+	.idle = idle,
+	.flags = CONGESTION_MODEL,
+};

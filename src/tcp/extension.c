@@ -1,6 +1,6 @@
 /* extension.c - what attaches to a block only while it holds something.
  * In: uses that begin and end.  Out: one extension for all of them.  Owns: the pool of extensions. */
-#include "tcp/core.h"
+#include "tcp/model.h"
 
 #include <string.h>
 
@@ -29,6 +29,8 @@ void extension_drop(struct core *core, struct tcb *tcb, uint16_t uses)
 
 	if (!extension)
 		return;
+	if (uses & extension->uses & EXTENSION_MODEL)
+		model_release(core, extension);
 	extension->uses &= (uint16_t)~uses;
 	if (extension->uses)
 		return;

@@ -6,6 +6,7 @@
 #include "base/plant.h"
 #include "tcp/congestion.h"
 #include "tcp/ecn.h"
+#include "tcp/model.h"
 #include "tcp/fastopen.h"
 #include "tcp/path.h"
 #include "tcp/recovery.h"
@@ -343,6 +344,8 @@ static bool ack_input(struct core *core, struct tcb *tcb, const struct tcp_segme
 		else if (outstanding && same_window && tcp_segment_length(segment) == 0)
 			duplicate_ack(core, tcb);
 	}
+	if (unlikely(tcb->paced))
+		model_acked(core, tcb);
 	if (tcb->snd_bytes || tcb->pending & TCB_FIN_QUEUED)
 		conn_ready(core, tcb_index(core, tcb));
 	return true;

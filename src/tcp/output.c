@@ -236,7 +236,7 @@ static void emit_data(struct core *core, struct tcb *tcb, struct packet *packet,
 	if (unlikely(tcb->options & TCB_BOARD))
 		recovery_sent(core, tcb, seq, end, again);
 	if (unlikely(tcb->paced))
-		pace_sent(core, tcb, bytes);
+		pace_sent(core, tcb, end, bytes, again);
 	if (!(tcb->timers & TCB_TIMER_RTX) || tcb->timers & TCB_TIMER_PERSIST) {
 		if (tcb->snd_una + bytes + fin == tcb->snd_nxt)
 			first_in_flight(core, tcb);

@@ -8,6 +8,7 @@
 #include "tcp/pace.h"
 
 #include "tcp/congestion.h"
+#include "tcp/model.h"
 #include "tcp/recovery.h"
 
 #define SLOT_LOG2      8         /* 256 us */
@@ -67,8 +68,8 @@ static bool worth_it(const struct core *core, const struct tcb *tcb, const struc
 
 void pace_consider(struct core *core, struct tcb *tcb)
 {
+	bool wanted = model_consider(core, tcb) || worth_it(core, tcb, tcb_extension(core, tcb));
 	struct tcp_extension *extension = tcb_extension(core, tcb);
-	bool wanted = worth_it(core, tcb, extension);
 
 	if (tcb->paced == wanted)
 		return;
@@ -100,6 +101,7 @@ bool pace_allows(struct core *core, struct tcb *tcb)
 	struct tcp_extension *extension = tcb_extension(core, tcb);
 	uint32_t now_us = (uint32_t)core->now_us;
 	int32_t late_us = (int32_t)(now_us - extension->pace_us);
+	int32_t ahead_us = tcb->srtt_us < RTT_MIN_US ? 2 << SLOT_LOG2 : 0; /* slots are too wide for it */
 	uint32_t credit_us = extension->pace_held ? MAX_OF(tcb->srtt_us / 8, CREDIT_US) : CREDIT_US;
 
 	if (late_us < (int32_t)CREDIT_US)
@@ -108,26 +110,36 @@ bool pace_allows(struct core *core, struct tcb *tcb)
 		extension->pace_us = now_us - credit_us;
 	if (late_us < -AHEAD_MAX_US)
 		extension->pace_us = now_us;
-	if (late_us >= 0 || late_us < -AHEAD_MAX_US || tcb->snd_nxt == tcb->snd_una)
+	if (late_us >= -ahead_us || late_us < -AHEAD_MAX_US || tcb->snd_nxt == tcb->snd_una)
 		return true;
 	extension->pace_held = file(core, tcb, extension, (uint32_t)-late_us);
 	return !extension->pace_held;
 }
 
-void pace_sent(struct core *core, struct tcb *tcb, uint32_t bytes)
+/* How long so many bytes take at the connection's pace. */
+static uint64_t takes_us(const struct core *core, const struct tcb *tcb, uint32_t bytes)
+{
+	const struct model *model = model_of(core, tcb);
+
+	if (model)
+		return (uint64_t)bytes * 1000000 / MAX_OF(model->bbr.pacing_rate, 1ull);
+	return (uint64_t)bytes * 4 * tcb->srtt_us / quarters_a_round_trip(tcb, tcb_extension(core, tcb));
+}
+
+void pace_sent(struct core *core, struct tcb *tcb, uint32_t end, uint32_t bytes, bool again)
 {
 	struct tcp_extension *extension = tcb_extension(core, tcb);
-	uint64_t us = (uint64_t)bytes * 4 * tcb->srtt_us / quarters_a_round_trip(tcb, extension);
 
-	extension->pace_us += (uint32_t)MIN_OF(us, (uint64_t)AHEAD_MAX_US);
+	extension->pace_us += (uint32_t)MIN_OF(takes_us(core, tcb, bytes), (uint64_t)AHEAD_MAX_US);
+	if (extension->model && !again)
+		model_sent(core, tcb, end, bytes);
 }
 
 uint32_t pace_frame_bytes(const struct core *core, const struct tcb *tcb)
 {
-	uint64_t bytes = quarters_a_round_trip(tcb, tcb_extension(core, tcb)) * FRAME_US / 4 /
-			 MAX_OF(tcb->srtt_us, 1u);
+	uint64_t bytes = (uint64_t)FRAME_US * 65536 / MAX_OF(takes_us(core, tcb, 65536), 1ull);
 
-	return (uint32_t)MAX_OF(bytes, 2u * tcb->mss);
+	return (uint32_t)MAX_OF(MIN_OF(bytes, 1ull << 30), 2ull * tcb->mss);
 }
 
 /* An entry of another time means nothing: the extension was given back, or attached anew. */

@@ -13,7 +13,7 @@ uint32_t pacer_slot(uint64_t us); /* the pacer's tick */
 void pace_consider(struct core *core, struct tcb *tcb);
 /* While tcb.paced: whether a segment may go now. If not, the connection becomes ready when one may. */
 bool pace_allows(struct core *core, struct tcb *tcb);
-void pace_sent(struct core *core, struct tcb *tcb, uint32_t bytes);
+void pace_sent(struct core *core, struct tcb *tcb, uint32_t end, uint32_t bytes, bool again);
 uint32_t pace_frame_bytes(const struct core *core, const struct tcb *tcb); /* for ports that cut frames */
 void pace_expire(struct core *core);
 uint64_t pace_deadline_us(const struct core *core);   /* UINT64_MAX: none */

@@ -5,6 +5,7 @@
 
 #include "base/plant.h"
 #include "tcp/congestion.h"
+#include "tcp/model.h"
 
 /* The first block tells of a duplicate when it lies below the acknowledgement, or inside the second (RFC 2883
  * section 4). */
@@ -82,6 +83,7 @@ void recovery_undo(struct core *core, struct tcb *tcb)
 	if (tcb->options & TCB_BOARD)
 		board_regret(core, tcb);
 	core->counters.tcp_recoveries_undone++;
+	congestion_undone(core, tcb);
 	extension->start_under_way = 0;
 	extension->frto = FRTO_NONE;
 	extension_drop(core, tcb, EXTENSION_UNDO);
@@ -169,6 +171,8 @@ static void respond(struct core *core, struct tcb *tcb, uint32_t acked, uint32_t
 	if (!(tcb->pending & TCB_RECOVERY)) {
 		if (acked)
 			congestion_acked(core, tcb, acked, 0);
+	} else if (unlikely(tcb->paced) && model_of(core, tcb)) {
+		; /* model_acked comes */
 	} else if (!extension->after_timeout) {
 		reduce(core, tcb, delivered, acked && extension->lost_bytes <= lost);
 	} else if (acked) { /* what was known to have arrived before counts no more */

@@ -162,6 +162,7 @@ _Static_assert(sizeof(struct tcb_watch) == 32, "half a cache line");
 #define EXTENSION_URGENT_OUT 0x0040u /* urgent data is to be acknowledged, up to snd_up */
 #define EXTENSION_TIMEOUT    0x0080u /* the user timeout is to be told: RFC 5482 */
 #define EXTENSION_PATH       0x0400u /* a longer packet is tried: path.c */
+#define EXTENSION_MODEL      0x0800u /* the algorithm works on a model of the path: model.h */
 #define EXTENSION_FLIGHT     (EXTENSION_UNDO | EXTENSION_PROBE) /* over when all is acknowledged */
 
 #define SACK_BLOCKS_MAX 4
@@ -229,9 +230,10 @@ struct tcp_extension {
 	uint32_t start_base_us;               /* when it became careful; 0: it is not */
 	uint8_t start_samples, start_rounds, start_under_way, start_by_train;
 	/* Output is spread over the round trip, while tcb.paced is set: pace.c. */
-	uint32_t pace_us;                           /* when the next segment may go */
-	uint32_t pace_slot;                         /* the pacer's entry, if one is filed */
-	uint8_t pace_filed, pace_held, pace_pad[2]; /* held: by it, not by the window */
+	uint32_t pace_us;              /* when the next segment may go */
+	uint32_t pace_slot;            /* the pacer's entry, if one is filed */
+	uint8_t pace_filed, pace_held; /* held: by it, not by the window */
+	uint16_t model;                /* its number + 1; 0: none. model.h */
 };
 
 _Static_assert(sizeof(struct tcp_extension) == 192, "whole cache lines");

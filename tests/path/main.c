@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "path.h"
+#include "tcp/model.h"
 #include "tcp/recovery.h"
 
 struct words {
@@ -25,6 +26,20 @@ static int usage(void)
 	return 2;
 }
 
+static void trace_model(const struct path *path, const struct tcb *tcb)
+{
+	static const char *const states[] = {"startup", "drain", "down", "cruise", "refill", "up", "rtt"};
+	const struct model *model = model_of(path_core(path), tcb);
+
+	if (model)
+		printf("         %s bw %.1f pacing %.1f short %.1f Mbit/s min %u long %d short %d round %u "
+		       "full %d\n",
+		       states[model->bbr.state], (double)model->bbr.bw * 8 / 1e6,
+		       (double)model->bbr.pacing_rate * 8 / 1e6, (double)model->bbr.bw_short * 8 / 1e6,
+		       model->bbr.min_rtt_us, (int)model->bbr.inflight_long, (int)model->bbr.inflight_short,
+		       model->bbr.round_count, model->bbr.full_reached);
+}
+
 static void trace(const struct path *path, unsigned flow)
 {
 	const struct tcb *tcb = path_block(path, flow);
@@ -42,6 +57,7 @@ static void trace(const struct path *path, unsigned flow)
 	       tcb->options & TCB_BOARD ? "B" : "-",
 	       extension && extension->start_base_us ? (extension->start_by_train ? "t" : "d") : "-",
 	       path_received(path, flow));
+	trace_model(path, tcb);
 }
 
 static void run(const struct words *words, uint64_t seed)

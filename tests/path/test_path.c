@@ -122,11 +122,106 @@ static void recovers_without_a_burst(void **state)
 	path_end(path);
 }
 
+/* BBR fills the path, keeps its queue short, and hardly minds losses by chance. */
+static void bbr_models_the_path(void **state)
+{
+	static const struct {
+		uint32_t delay_ms, loss;
+		double least;
+	} cells[] = {{1, 0, 90}, {1, 100, 80}, {20, 0, 85}, {20, 100, 65}, {100, 0, 60}, {100, 100, 50}};
+	struct path_counts counts;
+	uint64_t again;
+
+	(void)state;
+	for (unsigned i = 0; i < ARRAY_COUNT(cells); i++) {
+		struct path_config config = config_of("bbr", cells[i].delay_ms, 1000);
+
+		config.loss = cells[i].loss;
+		assert_true(rate_of(&config, 10, &counts, &again) > cells[i].least);
+	}
+}
+
+/* It follows a path whose rate falls and rises, and whose round trip grows. */
+static void bbr_follows_the_path(void **state)
+{
+	struct path_config config = config_of("bbr", 20, 1000);
+	struct path *path = path_begin(&config);
+	uint64_t before;
+
+	(void)state;
+	path_open(path, 0);
+	path_run(path, 10000 * MS);
+	path_change(path, 20 * MBIT, 20 * MS, 0);
+	path_run(path, 25000 * MS); /* the maximum is that of two cycles, and the queue makes them long */
+	before = path_received(path, 0);
+	path_run(path, 5000 * MS);
+	assert_in_range((path_received(path, 0) - before) * 8 / 5, 16 * MBIT, 19 * MBIT);
+	assert_true(path_queued(path) < 200);
+	path_change(path, 100 * MBIT, 40 * MS, 0);
+	path_run(path, 15000 * MS);
+	before = path_received(path, 0);
+	path_run(path, 5000 * MS);
+	assert_true((path_received(path, 0) - before) * 8 / 5 > 75 * MBIT);
+	path_rebuild(path);
+	path_end(path);
+}
+
+/* What the application limits does not spoil the model, and after a pause it goes on at the rate that it
+ * knew. */
+static void bbr_keeps_its_model(void **state)
+{
+	struct path_config config = config_of("bbr", 20, 1000);
+	struct path *path = path_begin(&config);
+	uint64_t before;
+
+	(void)state;
+	path_open(path, 0);
+	path_run(path, 6000 * MS);
+	path_limit(path, 0, 0);
+	path_run(path, 2000 * MS);
+	for (unsigned i = 0; i < 100; i++) {
+		path_limit(path, 0, 3000);
+		path_run(path, 20 * MS);
+	}
+	before = path_received(path, 0);
+	path_limit(path, 0, UINT64_MAX);
+	path_run(path, 240 * MS);
+	assert_true(path_received(path, 0) - before > 1800000); /* of 3 MB at most, less a round trip */
+	assert_int_equal(path_counts(path).dropped, 0);
+	path_end(path);
+}
+
+/* Two of them, or one beside CUBIC: nobody starves. */
+static void bbr_shares(void **state)
+{
+	static const char *const others[] = {"bbr", "cubic"};
+
+	(void)state;
+	for (unsigned i = 0; i < 2; i++) {
+		struct path_config config = config_of("bbr", 20, 300);
+		uint64_t rates[2];
+		struct path *path;
+
+		config.flows = 2;
+		config.algorithms[1] = others[i];
+		path = path_begin(&config);
+		path_open(path, 0);
+		path_run(path, 1000 * MS);
+		path_open(path, 1);
+		path_run(path, 30000 * MS);
+		for (unsigned j = 0; j < 2; j++)
+			rates[j] = path_received(path, j) * 8 / 30;
+		assert_true(rates[0] > 15 * MBIT && rates[1] > 15 * MBIT);
+		assert_true(rates[0] + rates[1] > 80 * MBIT);
+		path_end(path);
+	}
+}
+
 static const struct CMUnitTest tests[] = {
-	cmocka_unit_test(fills_a_long_path),
-	cmocka_unit_test(fills_paths),
-	cmocka_unit_test(sends_again_what_was_lost),
-	cmocka_unit_test(recovers_without_a_burst),
+	cmocka_unit_test(fills_a_long_path),         cmocka_unit_test(fills_paths),
+	cmocka_unit_test(sends_again_what_was_lost), cmocka_unit_test(recovers_without_a_burst),
+	cmocka_unit_test(bbr_models_the_path),       cmocka_unit_test(bbr_follows_the_path),
+	cmocka_unit_test(bbr_keeps_its_model),       cmocka_unit_test(bbr_shares),
 };
 
 int main(void)

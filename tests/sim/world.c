@@ -184,6 +184,8 @@ static void draw_later_options(const struct world *world, struct node *node, uns
 		node->services[i].congestion = algorithm(value >> (16 + 2 * i) & 3);
 	node->config.no_sack = (value >> 40) % 4 == 0;
 	draw_fastopen(node, value >> 32);
+	if ((value >> 42) % 4 == 0)
+		node->config.models = 1;
 	node->frame_room = (uint16_t)(value & 2 ? LONG_ROOM : FRAME_ROOM + (value >> 8) % 20000);
 }
 
