@@ -248,6 +248,13 @@ void path_timeout(struct core *core, struct tcb *tcb)
 		core->counters.tcp_path_black_holes++;
 }
 
+/* What used a small window in the end, and is no retransmission, has not arrived: a router's word is put to
+ * the proof by it, too. Nothing is guessed: who keeps his window closed takes nothing, however short. */
+void path_probe_timeout(struct core *core, struct tcb *tcb)
+{
+	take_told(core, tcb);
+}
+
 /* --- longer packets */
 
 /* What was lost with the first search may have been an outage: the size at first comes first. Then the middle

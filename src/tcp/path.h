@@ -32,6 +32,7 @@ enum drop_reason path_told(struct core *core, struct tcb *tcb, uint32_t mtu, uin
 			   uint32_t seq);
 /* The retransmission timer has fired: what is to be sent again may have to be shorter. */
 void path_timeout(struct core *core, struct tcb *tcb);
+void path_probe_timeout(struct core *core, struct tcb *tcb);
 void path_give_up(struct core *core, struct tcb *tcb); /* what is tried, since all goes again */
 /* Much goes out: is a longer packet to be tried? */
 void path_consider(struct core *core, struct tcb *tcb);

@@ -205,6 +205,7 @@ static bool rtx_expired(struct core *core, uint32_t index)
 		tcb->pending |= TCB_PROBE;
 		if (tcb->backoff < BACKOFF_MAX)
 			tcb->backoff++;
+		path_probe_timeout(core, tcb);
 		rearm(core, tcb);
 		tcb->timers |= TCB_TIMER_PERSIST;
 	} else {

@@ -669,6 +669,35 @@ static void a_small_window_is_no_start(void **state)
 	test_finish(t);
 }
 
+/* Seed 1799514: what used a small window in the end was too long, and went again and again: the router's word
+ * was never put to the proof. */
+static void what_fills_a_small_window_gets_shorter(void **state)
+{
+	struct test *t = begin_path(false, 1500);
+
+	(void)state;
+	deliver(t, 50000);
+	inject(t, ". ack 50001 win 800");
+	app_send(t, 0, 2000);
+	expect_nothing(t);
+	for (unsigned i = 0; i < 40 && t->out_count == 0; i++)
+		pass_ms(t, 10);
+	expect(t, ". seq 50001 ack 1 len 800");
+	tell(t, 600, 50001);
+	expect_nothing(t);
+	for (unsigned i = 0; i < 100 && t->out_count == 0; i++)
+		pass_ms(t, 10);
+	expect(t, ". seq 50001 ack 1 len 560");
+	expect(t, ". seq 50561 ack 1 len 240"); /* and what else the window holds */
+	discard_out(t);
+	inject(t, ". ack 50801 win 65535");
+	discard_out(t);
+	inject(t, ". ack 51921");
+	discard_out(t);
+	inject(t, ". ack 52001");
+	test_finish(t);
+}
+
 /* A lie that was never proved holds no place for long. */
 static void a_doubted_word_gives_its_place_back(void **state)
 {
@@ -806,6 +835,7 @@ static const struct CMUnitTest tests[] = {
 	TEST(a_router_that_gives_no_mtu),
 	TEST(two_routers_at_the_start),
 	TEST(a_small_window_is_no_start),
+	TEST(what_fills_a_small_window_gets_shorter),
 	TEST(a_doubted_word_gives_its_place_back),
 	TEST(a_lie_about_what_arrives),
 	TEST(a_word_that_a_timeout_proves),

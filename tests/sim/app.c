@@ -479,7 +479,11 @@ static void judge_reason(struct end *end, enum c10m_close_reason reason)
 static void on_close(c10m_conn *conn, enum c10m_close_reason reason)
 {
 	struct end *end = end_of(conn);
+	struct c10m_endpoints ends;
 
+	c10m_conn_endpoints(conn, &ends);
+	if (reason != C10M_CLOSE_NORMAL)
+		referee_ended(world_now, &ends);
 	if (!end)
 		return;
 	judge_reason(end, reason);

@@ -338,7 +338,7 @@ static void mutate_header(struct world *world, const struct flow *flow, uint8_t 
 /* A reset that would hit if it came in time, but old ones must not: what the sender said long ago. */
 static void mutant(struct world *world)
 {
-	const struct flow *flow = referee_any_flow(world);
+	const struct flow *flow = referee_any_flow(world), *reverse;
 	uint8_t frame[FRAME_ROOM], *tcp = frame + ETH_HEADER_BYTES + 20;
 	uint8_t before;
 
@@ -351,6 +351,11 @@ static void mutant(struct world *world)
 	}
 	before = tcp[13];
 	mutate_header(world, flow, frame);
+	/* Who has sent no more than a SYN takes any that answers or crosses it: nothing helps against that.
+	 */
+	reverse = referee_reverse(world, flow);
+	if (!reverse || !reverse->acked)
+		tcp[13] &= (uint8_t)~TCP_SYN;
 	if (tcp[13] == before && draw(world, 4) == 0)
 		tcp[16] ^= 0x11; /* and a wrong checksum */
 	else

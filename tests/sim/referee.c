@@ -134,6 +134,17 @@ static void judge_end(const struct world *world, struct flow *flow, struct flow 
 		flow->ambiguous = reverse->ambiguous = true;
 }
 
+void referee_ended(struct world *world, const struct c10m_endpoints *ends)
+{
+	struct flow *flow = find(&world->referee, ends->local_address, ends->local_port, ends->remote_address,
+				 ends->remote_port);
+	struct flow *reverse = find(&world->referee, ends->remote_address, ends->remote_port,
+				    ends->local_address, ends->local_port);
+
+	if (flow && reverse)
+		judge_end(world, flow, reverse);
+}
+
 static void judge_window(struct world *world, struct flow *flow, const struct flow *reverse,
 			 const struct tcp_segment *segment)
 {

@@ -111,6 +111,8 @@ struct referee {
 
 void referee_sent(struct world *world, unsigned node, const uint8_t *frame, uint32_t bytes);
 void referee_delivered(struct world *world, unsigned node, const uint8_t *frame, uint32_t bytes);
+/* A connection ended other than in order; its reset may have been lost before it was sent. */
+void referee_ended(struct world *world, const struct c10m_endpoints *ends);
 /* A flow between the two stacks whose last segment is kept; NULL when there is none. */
 struct flow *referee_any_flow(struct world *world);
 struct flow *referee_reverse(struct world *world, const struct flow *flow);
