@@ -19,7 +19,7 @@ struct line {
 __attribute__((format(printf, 2, 3))) static void line_add(struct line *line, const char *format, ...)
 {
 	size_t used = MIN_OF(line->bytes, line->room);
-	char none, *at = line->room ? line->text + used : &none;
+	char none = 0, *at = line->room ? line->text + used : &none;
 	va_list arguments;
 	int added;
 
