@@ -156,3 +156,19 @@ def test_bounce(wire):
     assert figures["round_trips_per_second"] > 1000 and figures["bytes"] == 118
     wire.stop(process)
     assert process.returncode == 0
+
+
+def test_bare_frames_by_a_schedule(wire):
+    """What the machine itself makes of a rate: about as many frames as were meant, and how long each took."""
+    bounce = [Hosts.built("c10m"), "bench", "bounce", "--wire", wire.path, "--address"]
+    far = subprocess.Popen([*bounce, SERVER], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    wire.processes.append(far)
+    assert far.stdout.readline().startswith("sends back: ")
+    done = command([*bounce, CLIENT, "--to", SERVER, "--rate", "5000", "--seconds", "2", "--json"], timeout=30)
+    result = json.loads(done.stdout)
+    assert result["round_trips_per_second"] == pytest.approx(5000, rel=0.2)
+    steps = [result["latency_us"][key] for key in ("p50", "p99", "p99.9", "p99.99", "max")]
+    assert steps == sorted(steps) and steps[-1] > 0
+    assert "latency_us" not in json.loads(command([*bounce, CLIENT, "--to", SERVER, "--seconds", "1", "--json"],
+                                                  timeout=30).stdout)
+    wire.stop(far)
