@@ -1,4 +1,5 @@
-"""very_many - the parts of ./dev bench with c10m load or very many connections: demo, load, scale, instructions.
+"""very_many - the parts of ./dev bench with c10m load or very many connections: demo, load, sessions, scale,
+instructions.
 
 The stage (two hosts and a cable), the servers and the load are those of ./dev demo --connections."""
 
@@ -54,11 +55,9 @@ def bench_demo(figures, options):
                         result["requests_per_second_all"] / result["requests_per_second_1000"], "", command, ">= 0.7")
             for key in "p50", "p99", "p99.9":
                 figures.add("demo", f"{port}: latency, {key}", result["latency_us"][key], "us", command)
-            for name, key in (("bare frames at that rate", "bare_us"), ("the load's processor was away", "jitter_us")):
-                figures.add("demo", f"{port}: {name}, p99.9", result[key]["p99.9"], "us", command)
-                figures.add("demo", f"{port}: latency beyond that, p99.9 ({name})",
-                            result["latency_us"]["p99.9"] - result[key]["p99.9"], "us", command,
-                            "<= 50" if port == "wire" else None)
+            figures.add("demo", f"{port}: latency beyond the machine's jitter, p99.9",
+                        result["latency_us"]["p99.9"] - result["jitter_us"]["p99.9"], "us", command,
+                        "<= 50" if port == "wire" else None)
 
 
 # --- c10m load against c10m and against epoll --------------------------------------------------------
@@ -78,13 +77,22 @@ def epoll_server(stage):
     return server
 
 
+def best_load(stage, target, server, seconds):
+    """At the best number of requests in flight, each server's own: the result, and the server's processor time."""
+    best, used = None, 0
+    for in_flight in 64, 128, 256:
+        before = process_ns(server.pid)
+        result = demo.load(stage, target, 1000, seconds, "--in-flight", in_flight)
+        if not best or result["requests_per_second"] > best["requests_per_second"]:
+            best, used = result, process_ns(server.pid) - before
+    return best, used
+
+
 def one_server(figures, options, stage, name, ceiling):
     """Requests one after the other at the best rate, then at a rate that both servers reach."""
     server = demo.start_server(stage, FEW) if name == "c10m" else epoll_server(stage)
     target = demo.OURS if name == "c10m" else demo.KERNELS
-    before = process_ns(server.pid)
-    best = demo.load(stage, target, 1000, options.seconds)
-    used = process_ns(server.pid) - before
+    best, used = best_load(stage, target, server, options.seconds)
     paced = demo.load(stage, target, FEW, options.seconds, "--request-rate", RATE, "--in-flight", 16384)
     demo.stop(server)
     command = "./dev bench load"
