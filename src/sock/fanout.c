@@ -13,7 +13,6 @@
 
 #include "sock/sock.h"
 
-#define A_ROUND    32u  /* receivers each time the clock moves: see below */
 #define QUANTUM    16u  /* visits before the next fan-out has its turn */
 #define VISITS_MAX 256u /* in one slice, receivers or not */
 #define AHEAD      8u   /* blocks on their way from memory in a sweep */
@@ -388,18 +387,10 @@ static void settle_awaiting(struct core *core)
 	}
 }
 
-/* Each message brings an acknowledgement. A worker takes in one burst a round but may send several; it reads
- * the clock once a round. So a round sends half a burst, that the acknowledgements, and others' frames with
- * them, are taken in as fast as they come. */
-static uint32_t left_of_round(const struct core *core)
-{
-	return core->now_us == core->fanout_us ? core->fanout_left : A_ROUND;
-}
-
+/* Each message brings an acknowledgement: see struct round_share. */
 void fanout_slice(struct core *core, uint32_t most)
 {
-	uint32_t left = left_of_round(core);
-	struct budget budget = {MIN_OF(most, left), VISITS_MAX};
+	struct budget budget = {MIN_OF(most, round_share_left(core, &core->fanout_share)), VISITS_MAX};
 	uint32_t sends = budget.sends;
 
 	if (core->fanouts_awaiting.oldest != POOL_NONE)
@@ -420,13 +411,12 @@ void fanout_slice(struct core *core, uint32_t most)
 		if (idle >= pool_live(&core->fanouts)) /* all were asked, and none can go on */
 			break;
 	}
-	core->fanout_us = core->now_us;
-	core->fanout_left = left - (sends - budget.sends);
+	round_share_take(core, &core->fanout_share, sends - budget.sends);
 }
 
 bool fanout_due(const struct core *core)
 {
-	return left_of_round(core) > 0 && fanout_waits(core);
+	return round_share_left(core, &core->fanout_share) > 0 && fanout_waits(core);
 }
 
 bool fanout_waits(const struct core *core)

@@ -354,7 +354,7 @@ static void lists_init(struct core *core)
 	core->busy_index = POOL_NONE;
 	core->time_wait_list = empty;
 	core->fanouts_active = core->fanouts_queued = core->fanouts_awaiting = empty;
-	core->fanout_us = core->closing_us = UINT64_MAX;
+	core->fanout_share.at_us = core->closing_share.at_us = UINT64_MAX;
 	for (unsigned i = 0; i < HALF_OPEN_TRIES; i++)
 		core->half_open_lists[i] = empty;
 }

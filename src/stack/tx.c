@@ -8,10 +8,9 @@
 #define DUE_ROUNDS \
 	64u /* timers of a call: 4096, some hundred microseconds; stack_deadline says when more \
 	     */
-#define CLOSING_TURNS  128u
-#define CLOSING_FRAMES 32u
-#define SWEEP_STEP     1024u
-#define FANOUT_SLICES  8u /* in one stack_tx, for those that lead to no frame */
+#define CLOSING_TURNS 128u
+#define SWEEP_STEP    1024u
+#define FANOUT_SLICES 8u /* in one stack_tx, for those that lead to no frame */
 
 static bool fanouts_exist(const struct core *core)
 {
@@ -177,15 +176,11 @@ static uint32_t serve_ready(struct core *core, struct packet *packets, uint32_t 
 }
 
 /* Those that have nothing left but their end have their turns. Resets go through the ring of replies, half of
- * which is left to others. Each FIN brings another one: as many go out while the clock stands, for one round
- * of the worker, as come in beside the frames of others. Faster, and the peers' would fill the port's ring
- * and be lost, and all be sent again. */
+ * which is left to others. Each FIN brings another one: see struct round_share. */
 static NO_INLINE uint32_t serve_closing(struct core *core, struct packet *packets, uint32_t room)
 {
-	uint32_t left = core->now_us == core->closing_us ? core->closing_left : CLOSING_FRAMES;
-	uint32_t count = 0, max = MIN_OF(room, left);
+	uint32_t count = 0, max = MIN_OF(room, round_share_left(core, &core->closing_share));
 
-	core->closing_us = core->now_us;
 	for (uint32_t turns = 0; turns < CLOSING_TURNS && count < max && core->closing.oldest != POOL_NONE &&
 				 core->net.reply_count < REPLIES / 2;
 	     turns++) {
@@ -198,7 +193,7 @@ static NO_INLINE uint32_t serve_closing(struct core *core, struct packet *packet
 		tcb->pending &= (uint16_t)~TCB_READY;
 		count += serve(core, index, packets + count, max - count);
 	}
-	core->closing_left = left - count;
+	round_share_take(core, &core->closing_share, count);
 	return count;
 }
 

@@ -110,6 +110,17 @@ struct core_settings {
 	bool no_timestamps, no_window_scale, no_sack, always_cookies, tx_checksum, tx_segmentation, shared;
 };
 
+/* What answers each of its frames by one of the peers' may send so many in a round of the worker. That takes
+ * in one burst a round but may send several, and reads the clock once: half a burst goes out while the clock
+ * stands, so that answers, and others' frames with them, are taken in as fast as they come. Faster, and they
+ * would fill the port's ring and be lost. */
+#define ROUND_FRAMES 32u
+
+struct round_share {
+	uint64_t at_us; /* the clock of the last round with a share; UINT64_MAX: none yet */
+	uint32_t left;  /* of that round's */
+};
+
 struct core {
 	struct counters counters;
 	struct net net;
@@ -154,10 +165,7 @@ struct core {
 	struct pool groups, fanouts;
 	struct sweep sweeps[SWEEPS_MAX];
 	struct worker_timer timer;
-	uint64_t closing_us;   /* when some of the list `closing` had their turn ... */
-	uint32_t closing_left; /* ... and how many more may have one at that time */
-	uint64_t fanout_us;    /* when fan-outs had their last slice ... */
-	uint32_t fanout_left;  /* ... and how many more connections they may be given at that time */
+	struct round_share fanout_share, closing_share;
 	struct service_deadlines deadlines[SERVICES_MAX];
 	struct admission admission;
 	struct pool models;  /* model.h */
@@ -224,6 +232,16 @@ void conn_free(struct core *core, uint32_t index);
 void conn_ready(struct core *core, uint32_t index);
 /* The same for one that has nothing left but its end: very many may end at once, and the others go on. */
 void conn_ready_to_close(struct core *core, uint32_t index);
+PURE_INLINE uint32_t round_share_left(const struct core *core, const struct round_share *share)
+{
+	return core->now_us == share->at_us ? share->left : ROUND_FRAMES;
+}
+PURE_INLINE void round_share_take(const struct core *core, struct round_share *share, uint32_t frames)
+{
+	uint32_t left = round_share_left(core, share);
+
+	*share = (struct round_share){core->now_us, left - frames};
+}
 /* Whether so much is ending that one more end has to wait for its turn. */
 PURE_INLINE bool core_closes_many(const struct core *core)
 {

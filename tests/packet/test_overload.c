@@ -228,7 +228,10 @@ static void closed_at_once_each_gets_its_fin(void **state)
 		end_all_others(t, c10m_close);
 		ask_survivor(t);
 		assert_true(one_call_answers(t, 64, TCP_FIN, &fins));
-		assert_in_range(fins, 8, 63);
+		assert_in_range(fins, 8, 32);
+		one_call_answers(t, 64, TCP_FIN,
+				 &fins); /* in the same round of the worker: as many as can answer */
+		assert_in_range(fins, 8, 32);
 		assert_int_equal(drain_calls(t, TCP_FIN, fins), MANY - 1);
 		for (uint32_t i = 0; i < MANY; i++)
 			if (i != SURVIVOR)
